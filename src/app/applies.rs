@@ -97,7 +97,7 @@ const USED: &[(&str, &[&str])] = &[
     ),
     ("compare", &["seed", "overwrite"]),
     ("fuzz", &["seed", "journal", "overwrite"]),
-    ("replay", &["users", "no_mouse", "ascii", "color"]),
+    ("replay", &["users", "no_mouse", "ascii", "color", "theme"]),
     (
         "semantic",
         &[
@@ -208,6 +208,7 @@ mod tests {
             "seed" | "max_tokens" => "31",
             "record" | "api_key_file" | "ca_file" | "journal" => "a-file",
             "color" => "never",
+            "theme" => "high-contrast",
             "panic_in" => "ui",
             _ => panic!("give --{id} a value in this test"),
         }
@@ -253,6 +254,7 @@ mod tests {
             "no_mouse" => |cli| format!("{}", cli.no_mouse),
             "ascii" => |cli| format!("{}", cli.ascii),
             "color" => |cli| format!("{:?}", cli.color),
+            "theme" => |cli| format!("{:?}", cli.theme),
             // the subcommand reads its own
             "policy" => |cli| match &cli.mode {
                 Some(Mode::Run { policy, .. }) => format!("{policy:?}"),

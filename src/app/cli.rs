@@ -141,6 +141,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
 
+    /// Colours: those of the terminal, fixed 24-bit ones, bright ones without dim text, or none
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) theme: Option<ThemeChoice>,
+
     /// Panic after the first frame, to test that the terminal is restored
     #[arg(long, value_name = "WHERE", value_enum, hide = true)]
     pub(crate) panic_in: Option<PanicIn>,
@@ -376,6 +380,19 @@ pub(crate) enum ColorChoice {
     Always,
     /// Never.
     Never,
+}
+
+/// The colours of the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ThemeChoice {
+    /// The sixteen colours of the terminal.
+    Terminal,
+    /// Fixed colours that people with a colour vision deficiency can distinguish.
+    Truecolor,
+    /// Bright colours, and nothing dim.
+    HighContrast,
+    /// No colours.
+    Mono,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::app::cli::{Cli, ColorChoice, PanicIn};
+use crate::app::cli::{Cli, ColorChoice, PanicIn, ThemeChoice};
 use crate::app::exit::Exits;
 use crate::app::output::OutputFile;
 use crate::drills::record::{Recorder, SaveTarget};
@@ -137,9 +137,15 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
         ColorChoice::Always => theme::ColorChoice::Always,
         ColorChoice::Never => theme::ColorChoice::Never,
     };
+    let palette = cli.theme.map(|theme| match theme {
+        ThemeChoice::Terminal => theme::Palette::Ansi16,
+        ThemeChoice::Truecolor => theme::Palette::Truecolor,
+        ThemeChoice::HighContrast => theme::Palette::HighContrast,
+        ThemeChoice::Mono => theme::Palette::Mono,
+    });
     tui::TuiOptions {
         mouse: !cli.no_mouse,
-        theme: theme::choose(&environment, color, cli.ascii),
+        theme: theme::choose(&environment, color, palette, cli.ascii),
         users,
         profiles: file::bundled_faults(),
         notice: None,

@@ -70,7 +70,7 @@ actions! {
     ForceClosed "force_closed" Do "force closed" "force the breaker closed: let every call pass";
     ResetBreaker "reset_breaker" Do "reset" "reset breaker: close it and forget its failures";
     ReleaseBreaker "release_breaker" Do "automatic" "release the breaker: failures and probes decide";
-    Undo "undo" Do "undo" "undo the last change: faults, cache, semantic, queue, breaker, turns, policy";
+    Undo "undo" Do "undo" "undo the last change: faults, cache, breaker, policy ...";
     ToggleOrder "toggle_order" Do "fair" "queue: fair by user, or first come, first served";
     NextUser "next_user" Do "user" "send as the next user";
     ToggleConversation "toggle_conversation" Do "conversation" "send earlier turns too, or the prompt alone";
@@ -116,7 +116,7 @@ actions! {
     Help "help" Look "help" "help for this pane";
     Suspend "suspend" Look "suspend" "suspend; fg resumes";
     Redraw "redraw" Look "redraw" "redraw the whole screen";
-    StopOrQuit "stop_or_quit" Do "clear, stop" "clear the text; close the overlay; stop all calls; again: quit";
+    StopOrQuit "stop_or_quit" Do "clear, stop" "clear the text, close the overlay, stop all calls, quit";
     Quit "quit" Do "quit" "quit; asks while calls run";
     Submit "submit" Type "send" "send the prompt, or keep the filter";
     Newline "newline" Type "new line" "insert a line break in the prompt";

@@ -12,7 +12,6 @@ use crate::text::units;
 use super::action::Action;
 use super::keymap::{Context, Keymap};
 use super::layout::{CHAT_WIDTH, layout};
-use super::overlay::Overlay;
 use super::playback::bar::Control;
 use super::theme::Role;
 use super::ui::Ui;
@@ -140,10 +139,13 @@ fn fixed(ui: &Ui) -> &'static [Action] {
             Action::Palette,
         ],
         Context::Line => &[Action::Submit, Action::Leave],
-        // the help has nothing to accept
-        Context::List if matches!(ui.overlays.last(), Some(Overlay::Help(_))) => {
-            &[Action::Close, Action::Up, Action::Down]
-        }
+        Context::Help => &[
+            Action::Close,
+            Action::PageDown,
+            Action::PageUp,
+            Action::Top,
+            Action::Follow,
+        ],
         Context::List => &[Action::Accept, Action::Close, Action::Up, Action::Down],
         Context::Faults => &[
             Action::Less,
@@ -223,6 +225,7 @@ fn label(action: Action, ui: &Ui, state: &State) -> Cow<'static, str> {
         (Context::List, Action::Accept) => "run",
         (Context::List | Context::Faults, Action::Up) => "previous",
         (Context::List | Context::Faults, Action::Down) => "next",
+        (Context::Help, Action::Follow) => "end",
         (Context::Details, Action::Up) => "newer call",
         (Context::Details, Action::Down) => "older call",
         (Context::Normal, Action::Leave) => "back",
@@ -262,10 +265,9 @@ pub struct Item {
 /// The keys that fit `width` columns: those of the context, `? help`, and `q quit` with room to spare.
 pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let context = ui.context();
-    // in the help the key only closes it
-    let in_help = matches!(ui.overlays.last(), Some(Overlay::Help(_)));
     let item = |action| item(action, ui, state, keymap);
-    let help = item(Action::Help).filter(|_| !in_help);
+    // in the help the key only closes it
+    let help = item(Action::Help).filter(|_| context != Context::Help);
     let mut room = width.saturating_sub(1);
     let mut taken = |item: &Item| {
         let fits = item.width <= room;
@@ -390,7 +392,7 @@ fn draw(view: &View<'_>, item: &Item, x: u16, area: Rect, buf: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::overlay::{Help, Palette};
+    use crate::tui::overlay::{Help, Overlay, Palette};
     use crate::tui::pane::PaneId;
     use crate::tui::tests::busy_state;
     use crate::tui::ui::Mode;
@@ -476,7 +478,7 @@ mod tests {
             (filter, "Enter apply  Esc clear  F1 help"),
             (
                 with(Overlay::Help(Help::default())),
-                "Esc close  Up previous  Down next",
+                "Esc close  PgDn page down  PgUp page up  Home top  End end",
             ),
             (
                 with(Overlay::Palette(Palette::default())),

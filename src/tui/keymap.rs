@@ -26,8 +26,10 @@ pub enum Context {
     Input,
     /// The filter of the log.
     Line,
-    /// A list with a search field: palette or help.
+    /// The list of commands.
     List,
+    /// The help.
+    Help,
     /// The fault chooser.
     Faults,
     /// The list of the breaker.

@@ -53,7 +53,8 @@ impl Overlay {
     /// The key context while it is topmost, except while a value is typed in the what-if overlay.
     pub fn context(&self) -> Context {
         match self {
-            Self::Help(_) | Self::Palette(_) => Context::List,
+            Self::Help(_) => Context::Help,
+            Self::Palette(_) => Context::List,
             Self::Faults(_) => Context::Faults,
             Self::Breaker => Context::Breaker,
             Self::Save(_) => Context::Name,
@@ -137,8 +138,14 @@ pub fn render(
 
 /// Clears the area with a margin, draws a border with a title and a note below, and returns the inner area.
 fn frame(view: &View<'_>, title: &str, note: &str, area: Rect, buf: &mut Buffer) -> Rect {
-    let with_margin = area.outer(Margin::new(1, 1));
-    Clear.render(with_margin.intersection(buf.area), buf);
+    // title and keys stay readable
+    let between = Rect {
+        y: buf.area.y.saturating_add(1),
+        height: buf.area.height.saturating_sub(2),
+        ..buf.area
+    };
+    Clear.render(area.outer(Margin::new(1, 1)).intersection(between), buf);
+    Clear.render(area, buf);
     let style = view.theme.style(Role::Focus);
     let block = pane::block(view.theme, style)
         .title_top(Line::from(Span::styled(format!(" {title} "), style)))
@@ -160,7 +167,7 @@ fn first_row(selected: usize, height: usize) -> usize {
 }
 
 /// `at` moved by `by`, clamped to 0..=`last`.
-fn stepped(at: usize, by: i64, last: usize) -> usize {
+pub(super) fn stepped(at: usize, by: i64, last: usize) -> usize {
     let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
     let moved = if by < 0 {
         at.saturating_sub(steps)

@@ -129,55 +129,6 @@ impl PaneId {
         matches!(self, Self::Chat | Self::Calls | Self::Log)
     }
 
-    /// The meaning of rows and glyphs, for the help.
-    pub fn about(self) -> &'static [&'static str] {
-        match self {
-            Self::Chat => &[
-                "prompts and answers",
-                "status under each answer: source,",
-                "attempts, first token, speed, savings",
-            ],
-            Self::Breaker => &[
-                "CLOSED: calls pass, OPEN: calls are refused",
-                "HALF-OPEN: a few probes pass",
-            ],
-            Self::Limiter => &["bar: what is left", "numbers: left/capacity and refill rate"],
-            Self::Cache => &[
-                "hits of lookups, and what they saved",
-                "the key includes the user: no sharing",
-                "[s] also match similar prompts",
-                "[Enter] on such a hit: judge it right or wrong",
-            ],
-            Self::Latency => &["p50, p95, p99: percentiles", "ttft: time to the first token"],
-            Self::Traffic => &[
-                "attempts per second, stacked by cause",
-                "above them: faults, and the breaker's state",
-            ],
-            Self::Calls => &[
-                "one row per call, newest first, on the clock",
-                "429 503 TMO RST CUT: why an attempt failed",
-                "+3: calls that share its answer",
-                "Right opens a group of calls, Left closes it",
-                "A: each lane from the start of its call",
-                "/ filter: failed user:ana 503 attempts>1 >2s",
-            ],
-            Self::Log => &["events, newest last", "/ filter: words, !word, #31, user:ana"],
-            Self::Retries => &[
-                "attempts per second: first and retries",
-                "what retries achieved, and what they cost",
-                "back-offs: o drawn, | server hint",
-                "[F] inject faults, then [B] see retries",
-            ],
-            Self::Users => &[
-                "each user's share, queue, rejected calls",
-                "[t] switch: fair by user, or first come first served",
-                "> sends prompts, | fair share by weight",
-                "! noisy: others wait, and its share is",
-                "more than twice the fair share",
-            ],
-        }
-    }
-
     /// Draws the content.
     pub fn render(self, view: &View<'_>, area: Rect, buf: &mut Buffer) {
         let area = area.intersection(buf.area);

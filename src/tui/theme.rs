@@ -184,7 +184,10 @@ pub struct Environment {
     pub locale: Option<String>,
 }
 
-/// The theme for an environment and two flags.
+/// The theme for an environment and the flags.
+///
+/// Without `palette` the colours are those of the terminal, whatever `COLORTERM` says: they fit its background. A flag
+/// outranks `NO_COLOR`; [`ColorChoice::Never`] outranks `palette`.
 ///
 /// A locale other than UTF-8 selects ASCII glyphs. Without a locale the glyphs are Unicode, because nearly all
 /// terminals support UTF-8.
@@ -192,7 +195,7 @@ pub struct Environment {
 /// The caller must call `crossterm::style::force_color_output(true)`: with `NO_COLOR` set, crossterm 0.29 writes a
 /// full reset in place of each colour, which also removes bold and reverse. The mono theme never asks for a
 /// colour.
-pub fn choose(environment: &Environment, color: ColorChoice, ascii: bool) -> Theme {
+pub fn choose(environment: &Environment, color: ColorChoice, palette: Option<Palette>, ascii: bool) -> Theme {
     let dumb = environment.term.as_deref() == Some("dumb");
     let no_color = environment
         .no_color
@@ -201,13 +204,17 @@ pub fn choose(environment: &Environment, color: ColorChoice, ascii: bool) -> The
     let mono = match color {
         ColorChoice::Always => false,
         ColorChoice::Never => true,
-        ColorChoice::Auto => no_color || dumb,
+        ColorChoice::Auto => palette.is_none() && (no_color || dumb),
     };
     let foreign = environment.locale.as_deref().is_some_and(|locale| {
         let locale = locale.to_ascii_lowercase();
         !locale.contains("utf-8") && !locale.contains("utf8")
     });
-    let palette = if mono { Palette::Mono } else { Palette::Ansi16 };
+    let palette = if mono {
+        Palette::Mono
+    } else {
+        palette.unwrap_or_default()
+    };
     Theme::new(palette, ascii || dumb || foreign)
 }
 
@@ -364,7 +371,7 @@ mod tests {
             term: some(term),
             locale: some(locale),
         };
-        let theme = choose(&environment, color, false);
+        let theme = choose(&environment, color, None, false);
         (theme.palette == Palette::Mono, *theme.glyphs == ASCII)
     }
 
@@ -380,7 +387,14 @@ mod tests {
         assert_eq!(chosen("-", "dumb", utf8, Auto), (true, true));
         assert_eq!(chosen("-", "-", "C", Auto), (false, true));
         assert_eq!(chosen("-", "-", "-", Auto), (false, false));
-        assert_eq!(choose(&Environment::default(), Auto, true).glyphs, &ASCII);
+        assert_eq!(choose(&Environment::default(), Auto, None, true).glyphs, &ASCII);
+        let mono = Environment {
+            no_color: Some("1".to_owned()),
+            ..Environment::default()
+        };
+        for (color, expected) in [(Auto, Palette::Truecolor), (Never, Palette::Mono)] {
+            assert_eq!(choose(&mono, color, Some(Palette::Truecolor), false).palette, expected);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ratatui::layout::Size;
+use ratatui::layout::{Position, Size};
 
 use crate::event::{CallId, ChatOptions, Command, UserId};
 use crate::settings::FaultProfile;
@@ -80,6 +80,8 @@ pub struct Ui {
     pub log_cursor: Option<u64>,
     /// The top line of the conversation; `None`: follows the end.
     pub chat_top: Option<ChatAnchor>,
+    /// The time and place of the last click, unless it was a second one.
+    pub clicked: Option<(Timestamp, Position)>,
     /// Until this time another Ctrl-C quits.
     pub quits_until: Option<Timestamp>,
     /// The changes that can be undone.

@@ -20,10 +20,11 @@ use crate::state::State;
 use crate::time::Timestamp;
 
 use super::action::Action;
-use super::keymap::{Chord, Keymap};
+use super::keymap::{Chord, Context, Keymap};
 use super::layout::{Areas, layout};
 use super::overlay::save::Saved;
-use super::overlay::{Help, Overlay, Palette, Save};
+use super::overlay::help::Subject;
+use super::overlay::{Faults, Help, Overlay, Palette, Save, area_of, help};
 use super::pane::PaneId;
 use super::playback::bar::Control;
 use super::theme::Theme;
@@ -148,50 +149,45 @@ fn in_panes(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<
         return Some(Effect::Control(control));
     }
     match action {
-        Action::Prompt => {
-            ui.start_typing();
-            None
+        Action::Pause => return Some(Effect::Pause),
+        Action::Copy => return copy(ui, context),
+        Action::LabelGood | Action::LabelBad => {
+            let call = scroll::call_under_cursor(ui, context)?;
+            return Some(label_hit(ui, context, call, action == Action::LabelGood));
         }
-        Action::ChooseFaults => {
-            open_faults(ui, context);
-            None
-        }
-        Action::NextPane | Action::PrevPane => {
-            move_focus(ui, action == Action::NextPane);
-            None
-        }
-        Action::Zoom => {
-            zoom(ui);
-            None
-        }
+        Action::Prompt => ui.start_typing(),
+        Action::NextPane | Action::PrevPane => move_focus(ui, action == Action::NextPane),
+        Action::Zoom => zoom(ui),
         Action::LongerWindow | Action::ShorterWindow | Action::CrosshairLeft | Action::CrosshairRight => {
             chart::perform(ui, context, action);
-            None
-        }
-        Action::Pause => Some(Effect::Pause),
-        Action::SaveDrill | Action::SavePolicy => {
-            let drill = action == Action::SaveDrill;
-            let content = if drill { Saved::Drill } else { Saved::Policy };
-            ui.overlays.push(Overlay::Save(Save::new(content)));
-            None
-        }
-        Action::ChooseBreaker => {
-            ui.overlays.push(Overlay::Breaker);
-            None
-        }
-        Action::WhatIf => {
-            whatif::open(ui, context);
-            None
         }
         Action::Filter => {
             let pane = areas(ui).focus;
             ui.start_filter(pane);
-            None
         }
-        Action::Leave => {
-            step_back(ui);
-            None
+        Action::Leave => step_back(ui),
+        Action::OpenGroup | Action::CloseGroup | Action::AlignCalls => {
+            scroll::show_calls(ui, context, action);
         }
+        other if open_overlay(ui, context, other) => {}
+        other => return general(ui, context, other),
+    }
+    None
+}
+
+/// Opens the overlay of an action. Returns false if it has none.
+fn open_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> bool {
+    match action {
+        Action::ChooseFaults => {
+            let session = &context.state.session;
+            let faults = Faults::new(session.faults.clone(), session.faults_on);
+            ui.overlays.push(Overlay::Faults(Box::new(faults)));
+        }
+        Action::ChooseBreaker => ui.overlays.push(Overlay::Breaker),
+        Action::SaveDrill => ui.overlays.push(Overlay::Save(Save::new(Saved::Drill))),
+        Action::SavePolicy => ui.overlays.push(Overlay::Save(Save::new(Saved::Policy))),
+        Action::WhatIf => whatif::open(ui, context),
+        Action::Palette | Action::Help => open_list(ui, action),
         Action::Open => {
             if let Some(call) = scroll::call_under_cursor(ui, context) {
                 ui.story_top = 0;
@@ -200,23 +196,10 @@ fn in_panes(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<
                 let key = context.keymap.key(ui.keys(), action).unwrap_or_default();
                 ui.say(format!("{key}: no call here"), context.now);
             }
-            None
         }
-        Action::OpenGroup | Action::CloseGroup | Action::AlignCalls => {
-            scroll::show_calls(ui, context, action);
-            None
-        }
-        Action::Copy => copy(ui, context),
-        Action::LabelGood | Action::LabelBad => {
-            let call = scroll::call_under_cursor(ui, context)?;
-            Some(label_hit(ui, context, call, action == Action::LabelGood))
-        }
-        Action::Palette | Action::Help => {
-            open_list(ui, action);
-            None
-        }
-        other => general(ui, context, other),
+        _ => return false,
     }
+    true
 }
 
 /// Performs an action of the topmost overlay.
@@ -232,9 +215,10 @@ fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Optio
     if matches!(ui.overlays.last(), Some(Overlay::WhatIf)) {
         return whatif::perform(ui, context, action);
     }
+    let help_rows = help_rows(ui);
     let overlay = ui.overlays.last_mut()?;
     match (overlay, action) {
-        (_, Action::Close | Action::No) | (Overlay::Help(_), Action::Accept) => {
+        (_, Action::Close | Action::No) => {
             ui.overlays.pop();
             None
         }
@@ -247,9 +231,9 @@ fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Optio
             ui.overlays.pop();
             Some(Effect::Send(Command::ResetBreaker))
         }
-        (Overlay::Breaker, choice) => {
+        (Overlay::Breaker, Action::ForceOpen | Action::ForceClosed | Action::ReleaseBreaker) => {
             ui.overlays.pop();
-            match command::perform(ui, context, choice) {
+            match command::perform(ui, context, action) {
                 Performed::Done(effect) => effect,
                 Performed::NotHandled => None,
             }
@@ -273,26 +257,11 @@ fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Optio
             None
         }
         (Overlay::Help(help), step) => {
-            help.step(scroll::lines(step, 8), context.keymap);
+            let by = scroll::lines(step, i64::try_from(help_rows).unwrap_or(2) - 1);
+            help.step(by, context.keymap, help_rows);
             None
         }
-        (Overlay::Faults(faults), Action::Less | Action::More) => {
-            faults.change(action == Action::More, &ui.profiles);
-            None
-        }
-        (Overlay::Faults(faults), Action::Switch) => {
-            faults.on = !faults.on;
-            None
-        }
-        (Overlay::Faults(faults), Action::ApplyFaults) => {
-            let edited = (**faults).clone();
-            ui.overlays.pop();
-            command::apply_faults(ui, context, edited)
-        }
-        (Overlay::Faults(faults), step) => {
-            faults.step(scroll::lines(step, 8));
-            None
-        }
+        (Overlay::Faults(_), action) => in_faults(ui, context, action),
         (Overlay::Details(call), Action::StopCall) => Some(Effect::Send(Command::Cancel { call: *call })),
         (Overlay::Details(call), Action::LabelGood | Action::LabelBad) => {
             let call = *call;
@@ -308,8 +277,26 @@ fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Optio
             scroll::other_call(ui, context, scroll::lines(step, 8));
             None
         }
-        (Overlay::Confirm(_) | Overlay::Save(_) | Overlay::WhatIf, _) => None,
+        (Overlay::Breaker | Overlay::Confirm(_) | Overlay::Save(_) | Overlay::WhatIf, _) => None,
     }
+}
+
+/// Performs an action of the fault chooser.
+fn in_faults(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
+    let Some(Overlay::Faults(faults)) = ui.overlays.last_mut() else {
+        return None;
+    };
+    match action {
+        Action::Less | Action::More => faults.change(action == Action::More, &ui.profiles),
+        Action::Switch => faults.on = !faults.on,
+        Action::ApplyFaults => {
+            let edited = (**faults).clone();
+            ui.overlays.pop();
+            return command::apply_faults(ui, context, edited);
+        }
+        step => faults.step(scroll::lines(step, 8)),
+    }
+    None
 }
 
 /// Performs an action that is the same in every context.
@@ -325,6 +312,13 @@ fn general(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<E
     }
 }
 
+/// The visible rows of an open help.
+fn help_rows(ui: &Ui) -> usize {
+    let screen = Rect::new(0, 0, ui.size.width, ui.size.height);
+    let area = area_of(&Overlay::Help(Help::default()), screen);
+    help::height(area).max(2)
+}
+
 /// Opens palette or help; a second press closes the help.
 fn open_list(ui: &mut Ui, action: Action) {
     let open = ui.overlays.last();
@@ -335,20 +329,18 @@ fn open_list(ui: &mut Ui, action: Action) {
     let overlay = if action == Action::Palette {
         Overlay::Palette(Palette::default())
     } else {
+        let context = ui.context();
         Overlay::Help(Help {
-            pane: areas(ui).focus,
-            replay: ui.playback.is_some(),
-            whatif: matches!(open, Some(Overlay::WhatIf)),
+            subject: match context {
+                Context::Normal | Context::Input => Subject::Pane(areas(ui).focus),
+                Context::Value => Subject::Context(Context::WhatIf),
+                context => Subject::Context(context),
+            },
+            replay: ui.playback.is_some() && context == Context::Normal,
             ..Help::default()
         })
     };
     ui.overlays.push(overlay);
-}
-
-fn open_faults(ui: &mut Ui, context: &UpdateContext<'_>) {
-    let session = &context.state.session;
-    let faults = super::overlay::Faults::new(session.faults.clone(), session.faults_on);
-    ui.overlays.push(Overlay::Faults(Box::new(faults)));
 }
 
 /// The file of a typed name, with the extension of scenarios and policies; `None` without a name.

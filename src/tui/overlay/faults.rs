@@ -149,9 +149,10 @@ pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
 
 /// The state of the switch after Enter.
 fn switch_row(view: &View<'_>, faults: &Faults) -> Line<'static> {
-    let (word, role) = match faults.on {
-        true => ("ON", Role::Yours),
-        false => ("off", Role::Text),
+    let (word, role) = if faults.on {
+        ("ON", Role::Yours)
+    } else {
+        ("off", Role::Text)
     };
     Line::from(vec![
         Span::styled(format!("{:>12} ", "faults"), view.theme.style(Role::Muted)),

@@ -1,4 +1,4 @@
-//! Help for the focused pane, generated from the key table. Typing searches it.
+//! Help for the focused pane or the open overlay, generated from the key table. Typing searches it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -10,7 +10,7 @@ use crate::tui::editor::Editor;
 use crate::tui::keymap::{Context, Keymap};
 use crate::tui::overlay::whatif;
 use crate::tui::pane::{PaneId, timeline};
-use crate::tui::theme::{Role, Theme};
+use crate::tui::theme::{Glyphs, Role, Theme};
 use crate::tui::view::View;
 use crate::tui::wrap;
 
@@ -21,68 +21,247 @@ pub struct Help {
     pub search: Editor,
     /// The first visible row.
     pub scroll: usize,
-    /// The pane described.
-    pub pane: PaneId,
+    /// What is described first.
+    pub subject: Subject,
     /// True during playback: playback keys come first, and commands to the engine are left out.
     pub replay: bool,
-    /// True if it describes the what-if overlay instead of a pane.
-    pub whatif: bool,
 }
 
-impl Help {
-    /// Scrolls by rows.
-    pub fn step(&mut self, by: i64, keymap: &Keymap) {
-        let last = rows(self, keymap).len().saturating_sub(1);
-        self.scroll = super::stepped(self.scroll, by, last);
+/// What a help describes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A pane.
+    Pane(PaneId),
+    /// An overlay or a text field, by its context.
+    Context(Context),
+}
+
+impl Default for Subject {
+    fn default() -> Self {
+        Self::Pane(PaneId::default())
     }
 }
 
+impl Help {
+    /// Scrolls by rows in a list of `height` visible rows.
+    pub fn step(&mut self, by: i64, keymap: &Keymap, height: usize) {
+        let last = rows(self, keymap).len().saturating_sub(height);
+        self.scroll = super::stepped(self.scroll.min(last), by, last);
+    }
+}
+
+/// The visible rows of the list in the area of a help.
+pub fn height(area: Rect) -> usize {
+    // border, search line, border
+    usize::from(area.height.saturating_sub(3))
+}
+
 /// One row of the help.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum HelpRow {
     /// A heading.
     Heading(&'static str),
     /// Keys and their description.
     Keys(String, &'static str),
-    /// A symbol and its meaning.
-    Symbol(Role, &'static str),
-    /// A span of a timeline and its meaning.
-    Timeline(SpanKind, &'static str),
+    /// A mark and its meaning.
+    Mark(fn(&Glyphs) -> &'static str, Role, &'static str),
+    /// A span of a lane and its meaning.
+    Lane(SpanKind, &'static str),
     /// A sentence.
     Text(&'static str),
 }
 
-/// The contexts and their headings.
-const SECTIONS: [(Context, &str); 8] = [
+/// The contexts with keys of their own, and their headings.
+const SECTIONS: [(Context, &str); 11] = [
     (Context::Input, "While typing a prompt"),
     (Context::Line, "While typing a filter"),
-    (Context::List, "In a list"),
+    (Context::List, "In the list of commands"),
+    (Context::Help, "In the help"),
     (Context::Faults, "In the fault chooser"),
+    (Context::Breaker, "In the list of the breaker"),
     (Context::Details, "In the story of a call"),
-    (Context::Confirm, "At a confirmation"),
+    (Context::Name, "While typing the name of a file"),
+    (Context::Confirm, "At a question"),
     (Context::WhatIf, "In What-if"),
     (Context::Value, "While typing a value"),
 ];
 
-/// The symbols and their meanings.
-const SYMBOLS: [(Role, &str); 7] = [
-    (Role::Ok, "ok: answered; CLOSED"),
-    (Role::Saved, "served from the cache, or by a shared flight"),
-    (Role::Held, "waiting, retrying; HALF-OPEN"),
-    (Role::Broken, "failed"),
-    (Role::Refused, "rejected by breaker or limiter, not sent; OPEN"),
-    (Role::Yours, "injected: faults are on"),
-    (Role::Muted, "stopped by you"),
+/// The marks of calls and guards.
+const MARKS: [HelpRow; 11] = [
+    HelpRow::Mark(|glyphs| glyphs.ok, Role::Ok, "answered by the upstream"),
+    HelpRow::Mark(|glyphs| glyphs.hit, Role::Saved, "answered from the cache"),
+    HelpRow::Mark(|glyphs| glyphs.shared, Role::Saved, "answered by the flight of an equal call"),
+    HelpRow::Mark(|glyphs| glyphs.queued, Role::Held, "waits for the limiter"),
+    HelpRow::Mark(|glyphs| glyphs.retry, Role::Held, "backs off before a retry"),
+    HelpRow::Mark(|glyphs| glyphs.streaming, Role::Work, "runs: the answer arrives"),
+    HelpRow::Mark(|glyphs| glyphs.failed, Role::Broken, "failed"),
+    HelpRow::Mark(|glyphs| glyphs.cut, Role::Broken, "the answer was cut off"),
+    HelpRow::Mark(|glyphs| glyphs.refused, Role::Refused, "refused by the breaker or the limiter, not sent"),
+    HelpRow::Mark(|glyphs| glyphs.stopped, Role::Muted, "stopped by you"),
+    HelpRow::Mark(|glyphs| glyphs.injected, Role::Yours, "done by you: faults, load, a forced breaker"),
 ];
 
-/// The spans of a timeline and their meanings.
-const TIMELINES: [(SpanKind, &str); 5] = [
-    (SpanKind::Queued, "waiting in the queue of the limiter"),
-    (SpanKind::Waiting, "sent, no token yet"),
-    (SpanKind::Streaming, "the answer is streaming"),
-    (SpanKind::BackOff, "back-off before the next attempt"),
-    (SpanKind::Following, "shares the flight of the call shown"),
+/// The colours. Each also has a mark, a pattern or a word.
+const COLOURS: [HelpRow; 5] = [
+    HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Work, "blue: first attempts, streams, what is left"),
+    HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Saved, "cyan: cached or shared"),
+    HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Held, "yellow: waits, rate limited, half-open"),
+    HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Broken, "red: failed"),
+    HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Refused, "magenta: refused; the breaker is open"),
 ];
+
+/// The parts of a column of Traffic.
+const FILLS: [HelpRow; 7] = [
+    HelpRow::Mark(|glyphs| glyphs.fills[0], Role::Work, "first attempts"),
+    HelpRow::Mark(|glyphs| glyphs.fills[1], Role::Held, "retries after: rate limited"),
+    HelpRow::Mark(|glyphs| glyphs.fills[2], Role::Broken, "retries after: server error"),
+    HelpRow::Mark(|glyphs| glyphs.fills[3], Role::Broken, "retries after: no connection"),
+    HelpRow::Mark(|glyphs| glyphs.fills[4], Role::Broken, "retries after: timed out"),
+    HelpRow::Mark(|glyphs| glyphs.fills[5], Role::Broken, "retries after: stream cut"),
+    HelpRow::Mark(|glyphs| glyphs.fills[6], Role::Broken, "retries after: other failures"),
+];
+
+/// The spans of a lane.
+const LANES: [HelpRow; 5] = [
+    HelpRow::Lane(SpanKind::Queued, "waits in the queue of the limiter"),
+    HelpRow::Lane(SpanKind::Waiting, "sent, no token yet"),
+    HelpRow::Lane(SpanKind::Streaming, "the answer streams"),
+    HelpRow::Lane(SpanKind::BackOff, "backs off before the next attempt"),
+    HelpRow::Lane(SpanKind::Following, "shares the flight of the call shown"),
+];
+
+/// The mouse and Ctrl-C.
+const HABITS: [HelpRow; 9] = [
+    HelpRow::Heading("Ctrl-C, one step at a time"),
+    HelpRow::Text("clears the text; closes the field or overlay; stops all calls; quits"),
+    HelpRow::Heading("Mouse"),
+    HelpRow::Text("click: focus a pane, select a row, press a key of the footer"),
+    HelpRow::Text("second click on a row: why; on a title: the whole screen"),
+    HelpRow::Text("click in a chart: pause, and set the crosshair"),
+    HelpRow::Text("wheel: scroll; on a chart: a longer or shorter window"),
+    HelpRow::Text("Shift-drag selects text in most terminals"),
+    HelpRow::Text("outside an overlay: close it"),
+];
+
+/// What a pane shows.
+fn about(pane: PaneId) -> &'static [&'static str] {
+    match pane {
+        PaneId::Chat => &[
+            "Your questions and their answers; bursts are listed under 8 Calls.",
+            "Under each answer: its source, attempts, time to the first token.",
+            "Letters are text here; Esc leaves, and the text is kept.",
+        ],
+        PaneId::Cache => &[
+            "Answers a repeated question from memory: no call, no cost.",
+            "Only an identical request hits: same user, model, settings, text.",
+            "With the semantic cache (s) a question in other words hits too.",
+        ],
+        PaneId::Limiter => &[
+            "Paces calls to your quota: tokens, requests, slots.",
+            "Gauges show what is left; an empty one makes calls wait.",
+        ],
+        PaneId::Breaker => &[
+            "CLOSED: calls pass. OPEN: calls are refused, nothing is sent.",
+            "HALF-OPEN: one probe at a time; enough answers close it.",
+        ],
+        PaneId::Retries => &[
+            "Tries again after a failure that may pass, a little later each time.",
+            "The budget limits how many retries go beside first attempts.",
+        ],
+        PaneId::Traffic => &[
+            "Attempts over time: first attempts, and retries by cause.",
+            "Above them: faults you switched on, and the state of the breaker.",
+            "A dotted line runs down from each change of faults or breaker.",
+        ],
+        PaneId::Latency => &[
+            "Time from the start of a call to its answer: p50 and p95.",
+            "A gap means no answer; failures are marked below.",
+        ],
+        PaneId::Calls => &[
+            "One lane per call on the time axis, newest first.",
+            "429, 500, 503, 529: the status of a failed attempt.",
+            "TMO timed out, RST no connection, CUT stream cut.",
+            "Neighbours that sent nothing share a row; +3: calls that share it.",
+            "Filter: failed user:ana 503 attempts>1 >2s !word",
+        ],
+        PaneId::Users => &[
+            "Each user's share of the limiter, queue and calls.",
+            "Noisy: others wait, and this user takes more than a fair share.",
+        ],
+        PaneId::Log => &["What happened, newest last; each line belongs to a call or a guard."],
+    }
+}
+
+/// The keys that matter in a pane.
+fn own_keys(pane: PaneId) -> &'static [Action] {
+    match pane {
+        // its keys are a section of their own
+        PaneId::Chat => &[],
+        PaneId::Cache => &[Action::ToggleCache, Action::CycleSemantic, Action::ClearCache],
+        PaneId::Limiter => &[Action::ToggleOrder, Action::WhatIf],
+        PaneId::Breaker => &[Action::ChooseBreaker, Action::ResetBreaker, Action::WhatIf],
+        PaneId::Retries => &[Action::ToggleFaults, Action::ChooseFaults, Action::WhatIf],
+        PaneId::Traffic | PaneId::Latency => &[
+            Action::LongerWindow,
+            Action::ShorterWindow,
+            Action::Pause,
+            Action::CrosshairLeft,
+            Action::CrosshairRight,
+        ],
+        PaneId::Calls => &[
+            Action::Open,
+            Action::Copy,
+            Action::Up,
+            Action::Down,
+            Action::Follow,
+            Action::Filter,
+            Action::FindNext,
+            Action::FindPrev,
+            Action::OpenGroup,
+            Action::CloseGroup,
+            Action::AlignCalls,
+        ],
+        PaneId::Users => &[
+            Action::NextUser,
+            Action::BurstAll,
+            Action::ToggleOrder,
+            Action::Filter,
+        ],
+        PaneId::Log => &[
+            Action::Filter,
+            Action::FindNext,
+            Action::FindPrev,
+            Action::Open,
+            Action::Copy,
+            Action::Follow,
+        ],
+    }
+}
+
+/// What an overlay or a text field is for.
+fn about_context(context: Context) -> &'static [&'static str] {
+    match context {
+        Context::Input => about(PaneId::Chat),
+        Context::Line => &[
+            "Words are joined by AND; !word excludes; #31 is exactly this call.",
+            "user:ana   failed   503   attempts>1   >2s",
+        ],
+        Context::List | Context::Help => &["Type to search; Enter runs the selected command."],
+        Context::Faults => &[
+            "A profile, or your own rates: the simulator injects these faults.",
+            "This is a copy. Enter applies it once, Esc leaves all as it was.",
+        ],
+        Context::Breaker => &["Forces the breaker, whatever its window says, until released."],
+        Context::Details => &[
+            "Every decision about this call, in order, with its reason.",
+            "A semantic hit can be judged: a wrong one raises its threshold.",
+        ],
+        Context::Name => &["A new file in this directory; nothing is overwritten."],
+        Context::WhatIf => &whatif::ABOUT,
+        Context::Value => &["A value in the form of a policy file: 5, 0.5, 10s, true."],
+        Context::Confirm | Context::Normal | Context::Replay | Context::Always => &[],
+    }
+}
 
 /// The rows that match the search.
 pub fn rows(help: &Help, keymap: &Keymap) -> Vec<HelpRow> {
@@ -90,18 +269,7 @@ pub fn rows(help: &Help, keymap: &Keymap) -> Vec<HelpRow> {
     if help.replay {
         replay(&mut all, keymap);
     }
-    if help.whatif {
-        all.push(HelpRow::Heading("This view"));
-        all.extend(whatif::ABOUT.map(HelpRow::Text));
-        for (context, heading) in SECTIONS.iter().filter(|(context, _)| is_whatif(*context)) {
-            section(&mut all, keymap, *context, heading);
-        }
-        all.push(HelpRow::Heading("Figures of this view"));
-        all.extend(whatif::FIGURES.map(HelpRow::Text));
-    } else {
-        all.push(HelpRow::Heading("This pane"));
-        all.extend(help.pane.about().iter().map(|line| HelpRow::Text(line)));
-    }
+    let own = subject(&mut all, help.subject, keymap);
     for (group, heading) in [(Group::Do, "Commands"), (Group::Look, "View")] {
         if help.replay && group == Group::Do {
             continue;
@@ -109,43 +277,73 @@ pub fn rows(help: &Help, keymap: &Keymap) -> Vec<HelpRow> {
         all.push(HelpRow::Heading(heading));
         all.extend(group_rows(keymap, group));
     }
-    all.push(HelpRow::Heading("Symbols"));
-    all.extend(SYMBOLS.map(|(role, about)| HelpRow::Symbol(role, about)));
-    all.push(HelpRow::Heading("Timelines of the Attempts pane"));
-    all.extend(TIMELINES.map(|(kind, about)| HelpRow::Timeline(kind, about)));
-    for (context, heading) in SECTIONS {
-        if !(help.whatif && is_whatif(context)) {
-            section(&mut all, keymap, context, heading);
-        }
+    for (heading, entries) in [
+        ("Marks", &MARKS[..]),
+        ("Colours", &COLOURS),
+        ("Columns of 6 Traffic, from below", &FILLS),
+        ("Lanes of 8 Calls", &LANES),
+    ] {
+        all.push(HelpRow::Heading(heading));
+        all.extend_from_slice(entries);
+    }
+    for (context, heading) in SECTIONS.iter().filter(|(context, _)| !own.contains(context)) {
+        all.push(HelpRow::Heading(heading));
+        all.extend(keys_of(keymap, *context));
     }
     if !help.replay {
         replay(&mut all, keymap);
     }
-    all.push(HelpRow::Heading("Mouse"));
-    all.push(HelpRow::Text("click a pane or a footer key; the wheel scrolls"));
-    all.push(HelpRow::Text("Shift-drag selects text"));
+    all.extend(HABITS);
     let wanted = help.search.text().trim().to_lowercase();
     if !wanted.is_empty() {
-        // a matching heading includes its whole section
-        let mut section = false;
-        let matches = |text: &str| text.to_lowercase().contains(&wanted);
-        all.retain(|entry| match entry {
-            HelpRow::Heading(text) => {
-                section = matches(text);
-                section
-            }
-            HelpRow::Keys(keys, about) => section || keys.to_lowercase() == wanted || matches(about),
-            HelpRow::Symbol(_, text) | HelpRow::Timeline(_, text) | HelpRow::Text(text) => {
-                section || matches(text)
-            }
-        });
+        search(&mut all, &wanted);
     }
     all
 }
 
+/// Adds what the subject is and which keys it has. Returns the contexts listed.
+fn subject(all: &mut Vec<HelpRow>, subject: Subject, keymap: &Keymap) -> Vec<Context> {
+    let context = match subject {
+        Subject::Pane(PaneId::Chat) => Context::Input,
+        Subject::Pane(pane) => {
+            all.push(HelpRow::Heading("This pane"));
+            all.extend(about(pane).iter().map(|line| HelpRow::Text(line)));
+            all.extend(own_keys(pane).iter().map(|action| action_row(keymap, *action)));
+            return Vec::new();
+        }
+        Subject::Context(context) => context,
+    };
+    all.push(HelpRow::Heading("Here"));
+    all.extend(about_context(context).iter().map(|line| HelpRow::Text(line)));
+    all.extend(keys_of(keymap, context));
+    if context != Context::WhatIf {
+        return vec![context];
+    }
+    all.push(HelpRow::Heading("While typing a value"));
+    all.extend(keys_of(keymap, Context::Value));
+    all.push(HelpRow::Heading("Figures of this view"));
+    all.extend(whatif::FIGURES.map(HelpRow::Text));
+    vec![context, Context::Value]
+}
+
+/// Keeps the rows that contain a text. A matching heading keeps its whole section.
+fn search(all: &mut Vec<HelpRow>, wanted: &str) {
+    let mut section = false;
+    let matches = |text: &str| text.to_lowercase().contains(wanted);
+    all.retain(|entry| match entry {
+        HelpRow::Heading(text) => {
+            section = matches(text);
+            section
+        }
+        HelpRow::Keys(keys, about) => section || keys.to_lowercase() == wanted || matches(about),
+        HelpRow::Mark(_, _, text) | HelpRow::Lane(_, text) | HelpRow::Text(text) => section || matches(text),
+    });
+}
+
 /// The keys and marks of playback.
 fn replay(all: &mut Vec<HelpRow>, keymap: &Keymap) {
-    section(all, keymap, Context::Replay, "In a replay");
+    all.push(HelpRow::Heading("In a replay"));
+    all.extend(keys_of(keymap, Context::Replay));
     all.push(HelpRow::Heading("Bar of a replay"));
     all.push(HelpRow::Text(
         "B breaker, F faults, P policy changed, > burst started",
@@ -153,35 +351,45 @@ fn replay(all: &mut Vec<HelpRow>, keymap: &Keymap) {
 }
 
 /// The keys of a context.
-fn section(all: &mut Vec<HelpRow>, keymap: &Keymap, context: Context, heading: &'static str) {
-    all.push(HelpRow::Heading(heading));
-    let rows = keymap.rows().filter(|(bound, ..)| *bound == context);
-    all.extend(
-        rows.map(|(bound, action, _)| {
-            HelpRow::Keys(keymap.keys(bound, action).join(" "), action.description())
-        }),
-    );
+fn keys_of(keymap: &Keymap, context: Context) -> impl Iterator<Item = HelpRow> {
+    let rows = keymap.rows().filter(move |(bound, ..)| *bound == context);
+    rows.map(|(bound, action, _)| HelpRow::Keys(keymap.keys(bound, action).join(" "), action.description()))
 }
 
-/// Returns true for the contexts of the what-if overlay.
-fn is_whatif(context: Context) -> bool {
-    matches!(context, Context::WhatIf | Context::Value)
-}
-
-/// The actions of a group with their keys in normal mode; `:` for those only in the palette.
+/// The actions of a group with their keys in normal mode.
 fn group_rows(keymap: &Keymap, group: Group) -> impl Iterator<Item = HelpRow> {
-    Action::ALL
-        .iter()
-        .filter(move |action| action.group() == group)
-        .map(|action| {
-            let keys = keymap.keys(Context::Normal, *action);
-            let keys = if keys.is_empty() {
-                ":".to_owned()
-            } else {
-                keys.join(" ")
-            };
-            HelpRow::Keys(keys, action.description())
-        })
+    let actions = Action::ALL.iter().filter(move |action| action.group() == group);
+    actions.map(|action| action_row(keymap, *action))
+}
+
+/// An action with its keys in normal mode; `:` if it is only in the list of commands.
+fn action_row(keymap: &Keymap, action: Action) -> HelpRow {
+    let keys = keymap.keys(Context::Normal, action);
+    let keys = if keys.is_empty() {
+        ":".to_owned()
+    } else {
+        keys.join(" ")
+    };
+    HelpRow::Keys(keys, action.description())
+}
+
+/// The title of a help.
+fn title(subject: Subject) -> String {
+    let context = match subject {
+        Subject::Pane(pane) => return format!("Help: {} {}", pane.digit(), pane.name()),
+        Subject::Context(context) => context,
+    };
+    let name = match context {
+        Context::Faults => "faults",
+        Context::Breaker => "breaker",
+        Context::Details => "story of a call",
+        Context::WhatIf | Context::Value => "What-if",
+        Context::Line => "filter",
+        Context::Name => "save",
+        Context::List => "commands",
+        _ => "keys",
+    };
+    format!("Help: {name}")
 }
 
 /// Draws the help; returns the cursor position.
@@ -192,26 +400,26 @@ pub fn render(
     area: Rect,
     buf: &mut Buffer,
 ) -> Option<Position> {
-    let title = if help.whatif {
-        "Help: What-if".to_owned()
-    } else {
-        format!("Help: {} pane", help.pane.name())
+    let rows = rows(help, keymap);
+    let height = height(area);
+    let last = rows.len().saturating_sub(height);
+    let scroll = help.scroll.min(last);
+    let note = match last {
+        0 => "Esc close".to_owned(),
+        _ => format!("PgUp PgDn scroll ({}%)   Esc close", scroll * 100 / last),
     };
-    let inner = super::frame(view, &title, "Up Down scroll   Esc close", area, buf);
+    let inner = super::frame(view, &title(help.subject), &note, area, buf);
     if inner.is_empty() {
         return None;
     }
-    let rows = rows(help, keymap);
     let list = Rect {
         height: inner.height - 1,
         ..inner
     };
-    let height = usize::from(list.height);
-    let scroll = help.scroll.min(rows.len().saturating_sub(height));
     for (entry, y) in rows.iter().skip(scroll).zip(list.y..list.bottom()) {
         buf.set_line(list.x, y, &row(view.theme, entry), list.width);
     }
-    if rows.is_empty() && height > 0 {
+    if rows.is_empty() && !list.is_empty() {
         let none = "no match; Esc closes";
         view.draw_notice(list, none, buf);
     }
@@ -228,52 +436,25 @@ pub fn render(
 }
 
 fn row(theme: &Theme, entry: &HelpRow) -> Line<'static> {
+    let mark = |symbol: String, role, about: &str| {
+        Line::from(vec![
+            Span::raw("  "),
+            Span::styled(symbol, theme.style(role)),
+            Span::styled(format!("  {about}"), theme.style(Role::Text)),
+        ])
+    };
     match entry {
         HelpRow::Heading(text) => Line::from(Span::styled(*text, theme.style(Role::Strong))),
         HelpRow::Text(text) => Line::from(Span::styled(format!("  {text}"), theme.style(Role::Text))),
         HelpRow::Keys(keys, about) => Line::from(vec![
-            Span::styled(format!("  {keys:<12} "), theme.style(Role::Key)),
+            Span::styled(format!("  {keys:<9} "), theme.style(Role::Key)),
             Span::styled(*about, theme.style(Role::Text)),
         ]),
-        HelpRow::Symbol(role, about) => Line::from(vec![
-            Span::raw("  "),
-            Span::styled(symbol(theme, *role), theme.style(*role)),
-            Span::styled(format!("  {about}"), theme.style(Role::Text)),
-        ]),
-        HelpRow::Timeline(kind, about) => {
+        HelpRow::Mark(glyph, role, about) => mark(glyph(theme.glyphs).to_owned(), *role, about),
+        HelpRow::Lane(kind, about) => {
             let (glyph, role) = timeline::span_glyph(theme, *kind);
-            Line::from(vec![
-                Span::raw("  "),
-                Span::styled(glyph.repeat(3), theme.style(role)),
-                Span::styled(format!("  {about}"), theme.style(Role::Text)),
-            ])
+            mark(glyph.repeat(3), role, about)
         }
-    }
-}
-
-/// The symbol of a role.
-fn symbol(theme: &Theme, role: Role) -> &'static str {
-    let glyphs = theme.glyphs;
-    match role {
-        Role::Ok => glyphs.ok,
-        Role::Saved => glyphs.hit,
-        Role::Held => glyphs.retry,
-        Role::Broken => glyphs.failed,
-        Role::Refused => glyphs.refused,
-        Role::Yours => glyphs.injected,
-        Role::Muted => glyphs.stopped,
-        Role::Text
-        | Role::Strong
-        | Role::Focus
-        | Role::Border
-        | Role::Selection
-        | Role::Work
-        | Role::Title
-        | Role::RefusedChip
-        | Role::BrokenChip
-        | Role::HeldChip
-        | Role::Key
-        | Role::Input => " ",
     }
 }
 
@@ -281,24 +462,80 @@ fn symbol(theme: &Theme, role: Role) -> &'static str {
 mod tests {
     use super::*;
 
+    /// The subjects: every pane, and every context with a help of its own.
+    fn subjects() -> Vec<Subject> {
+        let panes = PaneId::ALL.into_iter().map(Subject::Pane);
+        let contexts = SECTIONS.into_iter().map(|(context, _)| Subject::Context(context));
+        panes.chain(contexts).collect()
+    }
+
+    fn help(subject: Subject) -> Help {
+        Help {
+            subject,
+            ..Help::default()
+        }
+    }
+
     #[test]
-    fn help_lists_every_bound_action() {
+    fn every_help_lists_every_action_with_its_keys() {
         let keymap = Keymap::builtin().unwrap();
-        let rows = rows(&Help::default(), &keymap);
-        for (_, action, chords) in keymap.rows() {
-            let found = rows.iter().any(|entry| {
-                matches!(entry, HelpRow::Keys(keys, about)
-                    if *about == action.description() && chords.iter().all(|c| keys.split(' ').any(|k| k == c.to_string())))
-            });
-            assert!(found, "{} is missing", action.name());
+        for subject in subjects() {
+            let rows = rows(&help(subject), &keymap);
+            let lists = |action: &Action, chords: &[String]| {
+                rows.iter().any(|entry| {
+                    matches!(entry, HelpRow::Keys(keys, about) if *about == action.description()
+                        && chords.iter().all(|chord| keys.split(' ').any(|key| key == chord)))
+                })
+            };
+            for (context, action, _) in keymap.rows() {
+                let chords = keymap.keys(context, action);
+                assert!(lists(&action, &chords), "{subject:?}: {}", action.name());
+            }
+            for action in Action::ALL {
+                assert!(lists(action, &[]), "{subject:?}: {}", action.name());
+            }
         }
-        for action in Action::ALL {
-            let about = action.description();
-            assert!(
-                rows.iter()
-                    .any(|entry| matches!(entry, HelpRow::Keys(_, text) if *text == about))
-            );
+    }
+
+    #[test]
+    fn the_subject_comes_first_with_its_own_keys() {
+        let keymap = Keymap::builtin().unwrap();
+        for subject in subjects() {
+            let rows = rows(&help(subject), &keymap);
+            let first = rows
+                .iter()
+                .skip(1)
+                .take_while(|row| !matches!(row, HelpRow::Heading(_)));
+            let keys = first.filter(|row| matches!(row, HelpRow::Keys(..))).count();
+            assert!(keys >= 2, "{subject:?}: {keys} keys");
         }
+    }
+
+    #[test]
+    fn nothing_is_clipped_at_eighty_columns() {
+        let keymap = Keymap::builtin().unwrap();
+        let overlay = super::super::Overlay::Help(Help::default());
+        let area = super::super::area_of(&overlay, Rect::new(0, 0, 80, 24));
+        let room = usize::from(area.width) - 4;
+        for subject in subjects() {
+            for entry in rows(&help(subject), &keymap) {
+                let width = row(&Theme::default(), &entry).width();
+                assert!(width <= room, "{entry:?} has {width} columns of {room}");
+            }
+        }
+    }
+
+    #[test]
+    fn scrolling_ends_where_the_last_row_is_visible() {
+        let keymap = Keymap::builtin().unwrap();
+        let mut help = Help::default();
+        let all = rows(&help, &keymap).len();
+        help.step(i64::MAX / 2, &keymap, 19);
+        assert_eq!(help.scroll, all - 19);
+        help.step(-18, &keymap, 19);
+        assert_eq!(help.scroll, all - 37, "one page back from the end");
+        help.step(i64::MIN / 2, &keymap, 19);
+        assert_eq!(help.scroll, 0);
     }
 
     #[test]
@@ -309,37 +546,35 @@ mod tests {
             ..Help::default()
         };
         let rows = rows(&help, &keymap);
-        assert_eq!(rows.first(), Some(&HelpRow::Heading("In a replay")));
-        let count = |heading| {
-            rows.iter()
-                .filter(|row| **row == HelpRow::Heading(heading))
-                .count()
-        };
+        let headings: Vec<&str> = rows
+            .iter()
+            .filter_map(|row| match row {
+                HelpRow::Heading(text) => Some(*text),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(headings.first(), Some(&"In a replay"));
+        let count = |heading| headings.iter().filter(|text| **text == heading).count();
         assert_eq!((count("In a replay"), count("Commands")), (1, 0));
         assert_eq!(count("View"), 1);
     }
 
     #[test]
-    fn a_search_for_a_heading_includes_its_section() {
+    fn a_search_filters_the_rows_and_keeps_the_section_of_a_heading() {
         let keymap = Keymap::builtin().unwrap();
-        let help = Help {
-            search: Editor::from_text("timelines"),
-            ..Help::default()
+        let found = |text: &str| {
+            let help = Help {
+                search: Editor::from_text(text),
+                ..Help::default()
+            };
+            rows(&help, &keymap)
         };
-        let found = rows(&help, &keymap);
-        assert_eq!(found.len(), 1 + TIMELINES.len(), "{found:?}");
-    }
-
-    #[test]
-    fn a_search_filters_the_rows() {
-        let keymap = Keymap::builtin().unwrap();
-        let help = Help {
-            search: Editor::from_text("stored answers"),
-            ..Help::default()
-        };
-        assert_eq!(
-            rows(&help, &keymap),
-            [HelpRow::Keys(":".into(), Action::ClearCache.description())]
+        assert_eq!(found("lanes").len(), 1 + LANES.len());
+        let found = found("stored answers");
+        let clear = Action::ClearCache.description();
+        assert!(
+            matches!(&found[..], [HelpRow::Keys(keys, about)] if keys == ":" && *about == clear),
+            "{found:?}"
         );
     }
 }

@@ -74,6 +74,19 @@ impl Palette {
         self.selected = super::stepped(self.selected, by, last);
     }
 
+    /// Moves the cursor to the row at `y` of the screen; `area` is that of the palette.
+    pub fn select(&mut self, area: Rect, y: u16) {
+        // border and query are above the list, a border is below it
+        let height = usize::from(area.height.saturating_sub(3));
+        let last = self.matches().len().saturating_sub(1);
+        let first = super::first_row(self.selected.min(last), height);
+        if let Some(row) = y.checked_sub(area.y + 2).map(usize::from)
+            && row < height
+        {
+            self.selected = (first + row).min(last);
+        }
+    }
+
     /// The text in lower case without the number, and the number at the end.
     fn parts(&self) -> (String, Option<u32>) {
         let text = self.query.text().trim().to_lowercase();

@@ -123,6 +123,17 @@ pub(crate) fn call_under_cursor(view: &View<'_>) -> Option<CallId> {
     rows.row_of(chosen)
 }
 
+/// The newest call of the row at `y` of the screen, in a pane with this content area.
+pub(crate) fn call_at(view: &View<'_>, area: Rect, y: u16) -> Option<CallId> {
+    let areas = chart::areas(view);
+    let zoomed = areas.zoomed && areas.focus == PaneId::Calls;
+    let heads = u16::from(zoomed && area.height > 2);
+    let rows = rows(view);
+    let visible = rows.visible(cursor(view, &rows), usize::from(area.height - heads.min(area.height)));
+    let row = y.checked_sub(area.y + heads)?;
+    visible.rows.get(usize::from(row))?.newest().map(|call| call.id)
+}
+
 /// The selected call after moving by rows, down if positive; `None`: follows the newest.
 pub(crate) fn moved(view: &View<'_>, by: i64) -> Option<CallId> {
     let rows = rows(view);

@@ -139,6 +139,19 @@ pub(crate) fn window<'a>(
     rows
 }
 
+/// The line at `y` of the screen, by `seq`, in a pane with this content area.
+pub(crate) fn line_at(view: &View<'_>, area: Rect, y: u16) -> Option<u64> {
+    let filter = LogFilter::new(view);
+    let rows = window(
+        &view.state.log,
+        &filter,
+        view.ui.log_cursor,
+        usize::from(area.height),
+    );
+    let row = y.checked_sub(area.y)?;
+    rows.get(usize::from(row)).map(|line| line.seq)
+}
+
 /// Draws the log.
 pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);

@@ -286,7 +286,7 @@ mod tests {
     fn the_bar_shows_position_and_marks() {
         assert_eq!(
             line(&playback(161), 60),
-            "02:41 of 07:00  x4    playing  ########B##|--------F--------"
+            "02:41 of 07:00  x4    playing  ########B##|........F........"
         );
         let ended = Playback {
             playing: false,
@@ -313,7 +313,7 @@ mod tests {
         };
         assert_eq!(
             line(&damaged, 70),
-            "00:00 of 07:00  x4    playing  |----B------F-----  damaged at line 812"
+            "00:00 of 07:00  x4    playing  |....B......F.....  damaged at line 812"
         );
         assert_eq!(
             line(&damaged, 52),

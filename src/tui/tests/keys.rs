@@ -18,7 +18,7 @@ use crate::tui::editor::Editor;
 use crate::tui::keymap::{Context, Keymap};
 use crate::tui::layout::layout;
 use crate::tui::overlay::save::Saved;
-use crate::tui::overlay::{Overlay, Palette};
+use crate::tui::overlay::{Overlay, Palette, area_of};
 use crate::tui::pane::PaneId;
 use crate::tui::plot::Window;
 use crate::tui::ui::{Mode, Ui};
@@ -462,6 +462,7 @@ fn field(keys: &str) -> Context {
         "=e" => Context::Value,
         "/" => Context::Line,
         "i" => Context::Input,
+        "?" => Context::Help,
         _ => Context::List,
     }
 }
@@ -664,6 +665,59 @@ fn the_mouse_focuses_scrolls_and_presses_footer_keys() {
 }
 
 #[test]
+fn a_click_selects_a_row_and_the_second_shows_why() {
+    let mut bench = Bench::new(busy_state());
+    let click = MouseEventKind::Down(MouseButton::Left);
+    let calls = areas_of(&bench).inner(PaneId::Calls);
+    let third = mouse(click, 3, calls.y + 2);
+    bench.input(&third);
+    assert_eq!(
+        (bench.ui.focus, bench.ui.selected_call),
+        (PaneId::Calls, Some(CallId(3)))
+    );
+    bench.now = bench.now + Duration::from_millis(500);
+    bench.input(&third);
+    assert_eq!(bench.ui.overlays, [], "too late for a double click");
+    bench.now = bench.now + Duration::from_millis(300);
+    bench.input(&third);
+    assert_eq!(bench.ui.overlays, [Overlay::Details(CallId(3))]);
+    bench.input(&mouse(click, 0, 0));
+    assert_eq!(bench.ui.overlays, [], "a click outside closes it");
+    let log = areas_of(&bench).pane(PaneId::Log).unwrap();
+    let title = mouse(click, 4, log.y);
+    bench.input(&title);
+    bench.input(&title);
+    assert_eq!((bench.ui.focus, bench.ui.zoomed), (PaneId::Log, true));
+    let inner = areas_of(&bench).inner(PaneId::Log);
+    bench.input(&mouse(click, 4, inner.bottom() - 2));
+    assert_eq!(bench.ui.log_cursor, Some(38));
+}
+
+#[test]
+fn the_mouse_chooses_in_overlays() {
+    let mut bench = Bench::new(busy_state());
+    let click = MouseEventKind::Down(MouseButton::Left);
+    let area = |bench: &Bench| area_of(bench.ui.overlays.last().unwrap(), Rect::new(0, 0, 80, 24));
+    bench.press("o");
+    let list = area(&bench);
+    let open = Command::SetBreaker {
+        mode: BreakerMode::ForcedOpen,
+    };
+    assert_eq!(
+        bench.input(&mouse(click, list.x + 3, list.y + 1)),
+        Some(Effect::Send(open))
+    );
+    bench.press(":cache");
+    let list = area(&bench);
+    let first = mouse(click, list.x + 3, list.y + 2);
+    assert_eq!(bench.input(&first), None);
+    assert!(matches!(bench.input(&first), Some(Effect::Send(_))));
+    bench.press("R");
+    assert_eq!(bench.input(&mouse(click, 0, 0)), None);
+    assert_eq!(bench.ui.overlays.len(), 1, "a question is answered by a key");
+}
+
+#[test]
 fn no_script_panics_at_any_size() {
     let keys = "jkgGnNzp/ab<esc>?x<up><down><esc>fjj+-<esc>:bu<down><up><esc>234<enter><down><esc>iqw<up><ctrl+j><esc>y<tab>oRUw";
     for width in (0..=200).step_by(23) {
@@ -739,7 +793,12 @@ proptest! {
         for pressed in keys {
             let typing = matches!(
                 bench.ui.keys(),
-                Context::Input | Context::Line | Context::List | Context::Name | Context::Value
+                Context::Input
+                    | Context::Line
+                    | Context::List
+                    | Context::Help
+                    | Context::Name
+                    | Context::Value
             );
             let letter = matches!(pressed.code, KeyCode::Char(_)) && pressed.modifiers.is_empty();
             let effect = bench.input(&Terminal::Key(pressed));

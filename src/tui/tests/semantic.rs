@@ -115,7 +115,6 @@ fn the_title_shows_the_semantic_mode() {
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let on = rows(&mut bench(SemanticMode::On), width, height);
         assert!(on[0].contains("◇ semantic on"), "{}", on[0]);
-        assert!(width == 200 || holds(&on, "  semantic 1"), "{on:#?}");
         let shadow = rows(&mut bench(SemanticMode::Shadow), width, height);
         assert!(shadow[0].contains("◇ semantic shadow"), "{}", shadow[0]);
         let mut off = Bench::new(Story::begin().state());
@@ -138,6 +137,7 @@ fn the_title_shows_the_semantic_mode() {
 fn a_hit_shows_its_source_and_the_key_to_label_it() {
     let mut hit = bench(SemanticMode::On);
     hit.state.calls.chat.pop();
+    (hit.ui.focus, hit.ui.zoomed) = (PaneId::Chat, true);
     let wide = rows(&mut hit, 200, 60).join(" ").replace("│", " ");
     let words: String = wide.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
@@ -145,32 +145,21 @@ fn a_hit_shows_its_source_and_the_key_to_label_it() {
         "{wide}"
     );
     assert!(words.contains("^O judge it"), "{wide}");
-    hit.ui.focus = PaneId::Calls;
+    (hit.ui.focus, hit.ui.zoomed) = (PaneId::Calls, false);
     let elsewhere = rows(&mut hit, 200, 60);
-    assert!(!holds(&elsewhere, "right or wrong?"), "{elsewhere:#?}");
-    assert!(
-        holds(&elsewhere, "◇ semantic 0.94 from #1, saved 60 tok"),
-        "{elsewhere:#?}"
-    );
+    assert!(!holds(&elsewhere, "^O judge it"), "{elsewhere:#?}");
 }
 
 #[test]
 fn the_cache_pane_in_mode_on() {
     let mut bench = bench(SemanticMode::On);
-    bench.press("5");
-    let small = rows(&mut bench, 80, 24);
+    bench.press("22");
+    let large = rows(&mut bench, 120, 40);
     for expected in [
         "semantic  on   similarity >= 0.50   guards on   embedder built-in   1 prompt",
         "hits      1/3   saved 60 tokens and 2.0s",
-        "judged    none yet: open a hit, [g] right, [b] wrong",
-        "  0.80   of #1  number: 60 / 50   How long do I boil an egg of 50 g?",
         "rejected  1   number 1",
         "missed    2   none stored 1   guard rejected 1",
-    ] {
-        assert!(holds(&small, expected), "{expected}\n{small:#?}");
-    }
-    let large = rows(&mut bench, 120, 40);
-    for expected in [
         "  0.93      #3  ⊘ rejected",
         "  0.80   of #1  number 60, stored 50",
         "How long do I boil an egg of 60 g?",
@@ -190,10 +179,8 @@ fn the_cache_pane_in_mode_shadow_shows_false_hits_with_confidence() {
         story.emit(call, ended(Fate::Answered, 1, 1));
     }
     let mut bench = Bench::new(story.state());
-    bench.press("5");
-    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
-        bench.ui.zoomed = true;
-        bench.ui.focus = PaneId::Cache;
+    bench.press("22");
+    for (width, height) in [(120, 40), (200, 60)] {
         let screen = rows(&mut bench, width, height);
         for expected in [
             "semantic  shadow   similarity >= 0.50   guards on",
@@ -208,8 +195,8 @@ fn the_cache_pane_in_mode_shadow_shows_false_hits_with_confidence() {
 #[test]
 fn the_cache_pane_in_mode_off_shows_the_key_to_turn_it_on() {
     let mut bench = Bench::new(Story::begin().state());
-    bench.press("5");
-    let screen = rows(&mut bench, 80, 24);
+    bench.press("22");
+    let screen = rows(&mut bench, 120, 40);
     assert!(
         holds(
             &screen,
@@ -217,24 +204,22 @@ fn the_cache_pane_in_mode_off_shows_the_key_to_turn_it_on() {
         ),
         "{screen:#?}"
     );
-    bench.ui.focus = PaneId::Chat;
-    bench.press("<esc>");
     assert_eq!(
         bench.press("s"),
         [Effect::Send(Command::SetSemantic {
             mode: SemanticMode::On
         })]
     );
-    assert_eq!(bench.message(), "semantic on: similar prompts share an answer");
-    bench.ui.toast = None;
-    assert!(holds(&rows(&mut bench, 120, 40), "s semantic"));
+    assert_eq!(
+        bench.message(),
+        "Semantic on: similar prompts share an answer. U undoes it."
+    );
 }
 
 #[test]
 fn a_hit_is_labelled_with_g_and_b_in_its_story() {
     let mut bench = bench(SemanticMode::On);
-    bench.state.calls.chat.pop();
-    bench.press("<enter>");
+    bench.press("j<enter>");
     assert_eq!(bench.ui.overlays.last(), Some(&Overlay::Details(CallId(2))));
     let screen = rows(&mut bench, 80, 24);
     for expected in [
@@ -289,8 +274,7 @@ fn other_calls_cannot_be_labelled_and_show_the_reason() {
     assert_eq!(refused.message(), "g: #3 is not a semantic hit");
 
     let mut shadow = bench(SemanticMode::Shadow);
-    shadow.state.calls.chat.pop();
-    shadow.press("<enter>b");
+    shadow.press("j<enter>b");
     assert_eq!(
         shadow.message(),
         "b: #2 was answered by the upstream: the semantic cache is in shadow mode"
@@ -303,15 +287,14 @@ fn other_calls_cannot_be_labelled_and_show_the_reason() {
 
     let mut viewer = bench(SemanticMode::On);
     viewer.ui.read_only = true;
-    viewer.state.calls.chat.pop();
-    viewer.press("<enter>g");
+    viewer.press("j<enter>g");
     assert_eq!(viewer.message(), "g: this session is read-only");
 }
 
 #[test]
 fn the_palette_labels_the_selected_call() {
     let mut bench = bench(SemanticMode::On);
-    bench.state.calls.chat.pop();
+    bench.press("j");
     let good = Effect::Send(Command::LabelHit {
         call: CallId(2),
         good: true,
@@ -321,7 +304,7 @@ fn the_palette_labels_the_selected_call() {
     assert_eq!(bench.press(":hit wrong<enter>"), []);
     assert_eq!(bench.message(), "wrong: no call here");
     // in normal mode the keys keep their usual actions
-    bench.ui.focus = PaneId::Chat;
+    bench.ui.focus = PaneId::Calls;
     assert!(matches!(
         bench.press("b")[..],
         [Effect::Send(Command::Burst { .. })]

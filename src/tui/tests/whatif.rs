@@ -223,7 +223,7 @@ fn a_value_is_typed_in_its_cell_and_an_invalid_one_stays() {
         "{text:#?}"
     );
     assert!(
-        text[23].starts_with("  VALUE  Enter accept  Esc cancel"),
+        text[23].starts_with(" Enter accept  Esc cancel"),
         "{}",
         text[23]
     );
@@ -507,7 +507,7 @@ fn a_better_policy_is_shown_in_a_sentence_and_in_figures() {
     let screens = judged_screens(&mut bench, &result(0));
     let small = &screens[0];
     assert!(
-        small[1].starts_with("┌ What-if: production, 1 edit ─"),
+        small[1].starts_with("╭ What-if: production, 1 edit ─"),
         "{}",
         small[1]
     );

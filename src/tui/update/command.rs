@@ -37,7 +37,7 @@ pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) 
             ask(ui, question, Effect::Send(Command::ResetBreaker))
         }
         Action::ClearCache => {
-            let answers = units::count(context.state.cache.entries as u64, "stored answer");
+            let answers = units::count(context.state.cache.entries, "stored answer");
             let question = format!("Remove {answers} from the cache? y/N");
             ask(ui, question, Effect::Send(Command::ClearCache))
         }
@@ -168,9 +168,10 @@ pub(super) fn apply_faults(ui: &mut Ui, context: &UpdateContext<'_>, edited: Fau
         profile: Box::new(session.faults.clone()),
     };
     let name = faults::one_line(&edited.profile);
-    let text = match edited.on {
-        true => format!("faults on: {name}"),
-        false => format!("faults off, {name} is ready"),
+    let text = if edited.on {
+        format!("faults on: {name}")
+    } else {
+        format!("faults off, {name} is ready")
     };
     let command = Command::ApplyFaults {
         on: edited.on,

@@ -156,22 +156,46 @@ pub(super) fn call_in(ui: &Ui, shown: &State) -> Option<CallId> {
     }
 }
 
+/// Selects the row at `y` of the screen in the list of a pane with this content area.
+pub(super) fn select_row(ui: &mut Ui, context: &UpdateContext<'_>, pane: PaneId, inner: Rect, y: u16) {
+    let theme = Theme::default();
+    let view = measure(ui, context, &theme);
+    match pane {
+        PaneId::Calls => {
+            let call = calls::call_at(&view, inner, y);
+            ui.selected_call = call.or(ui.selected_call);
+        }
+        PaneId::Log => {
+            let line = log::line_at(&view, inner, y);
+            ui.log_cursor = line.or(ui.log_cursor);
+        }
+        _ => {}
+    }
+}
+
 /// Scrolls a story by a page.
 pub(super) fn page_story(ui: &mut Ui, context: &UpdateContext<'_>, call: CallId, down: bool) {
+    let inner = story_area(ui, call);
+    let page = i64::from(inner.height).saturating_sub(1).max(1);
+    scroll_story(ui, context, call, if down { page } else { -page });
+}
+
+/// The area of the text of a story.
+fn story_area(ui: &Ui, call: CallId) -> Rect {
+    let screen = Rect::from((Position::ORIGIN, ui.size));
+    details::inner(overlay::area_of(&Overlay::Details(call), screen))
+}
+
+/// Scrolls a story by rows, negative for up.
+pub(super) fn scroll_story(ui: &mut Ui, context: &UpdateContext<'_>, call: CallId, by: i64) {
     let Some(call) = context.shown.calls.recent.get(&call) else {
         return;
     };
-    let screen = Rect::from((Position::ORIGIN, ui.size));
-    let inner = details::inner(overlay::area_of(&Overlay::Details(call.id), screen));
+    let inner = story_area(ui, call.id);
     let theme = Theme::default();
     let rows = details::rows(&measure(ui, context, &theme), call, inner);
-    let page = usize::from(inner.height).saturating_sub(1).max(1);
     let last = rows.len().saturating_sub(usize::from(inner.height));
-    ui.story_top = if down {
-        (ui.story_top + page).min(last)
-    } else {
-        ui.story_top.min(last).saturating_sub(page)
-    };
+    ui.story_top = overlay::stepped(ui.story_top.min(last), by, last);
 }
 
 /// Opens the story of another call, an older one if `by` is positive.

@@ -157,7 +157,7 @@ pub(super) fn clear(ui: &mut Ui) -> Option<&'static str> {
 pub(super) fn close(ui: &mut Ui) -> bool {
     match ui.context() {
         Context::Input => leave(ui),
-        Context::Line => ui.mode = Mode::Normal,
+        Context::Line => ui.end_filter(),
         _ => return false,
     }
     true
