@@ -248,7 +248,12 @@ async fn replay(cli: &Cli, file: &Path, exits: &Exits) -> eyre::Result<u8> {
     let damage = recording.damage.clone();
     let signals = Signals::listen()?;
     let _hold = exits.hold();
-    let summary = Box::pin(playback::show(recording, signals, control_room::screen(cli, users))).await?;
+    let summary = Box::pin(playback::show(
+        recording,
+        signals,
+        control_room::screen(cli, users),
+    ))
+    .await?;
     if let Some((_, full)) = damage {
         // the screen shows it briefly and may truncate it
         complain(format_args!("{name}: {full}"));

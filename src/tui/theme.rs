@@ -393,7 +393,10 @@ mod tests {
             ..Environment::default()
         };
         for (color, expected) in [(Auto, Palette::Truecolor), (Never, Palette::Mono)] {
-            assert_eq!(choose(&mono, color, Some(Palette::Truecolor), false).palette, expected);
+            assert_eq!(
+                choose(&mono, color, Some(Palette::Truecolor), false).palette,
+                expected
+            );
         }
     }
 

@@ -90,35 +90,79 @@ const SECTIONS: [(Context, &str); 11] = [
 const MARKS: [HelpRow; 11] = [
     HelpRow::Mark(|glyphs| glyphs.ok, Role::Ok, "answered by the upstream"),
     HelpRow::Mark(|glyphs| glyphs.hit, Role::Saved, "answered from the cache"),
-    HelpRow::Mark(|glyphs| glyphs.shared, Role::Saved, "answered by the flight of an equal call"),
+    HelpRow::Mark(
+        |glyphs| glyphs.shared,
+        Role::Saved,
+        "answered by the flight of an equal call",
+    ),
     HelpRow::Mark(|glyphs| glyphs.queued, Role::Held, "waits for the limiter"),
     HelpRow::Mark(|glyphs| glyphs.retry, Role::Held, "backs off before a retry"),
     HelpRow::Mark(|glyphs| glyphs.streaming, Role::Work, "runs: the answer arrives"),
     HelpRow::Mark(|glyphs| glyphs.failed, Role::Broken, "failed"),
     HelpRow::Mark(|glyphs| glyphs.cut, Role::Broken, "the answer was cut off"),
-    HelpRow::Mark(|glyphs| glyphs.refused, Role::Refused, "refused by the breaker or the limiter, not sent"),
+    HelpRow::Mark(
+        |glyphs| glyphs.refused,
+        Role::Refused,
+        "refused by the breaker or the limiter, not sent",
+    ),
     HelpRow::Mark(|glyphs| glyphs.stopped, Role::Muted, "stopped by you"),
-    HelpRow::Mark(|glyphs| glyphs.injected, Role::Yours, "done by you: faults, load, a forced breaker"),
+    HelpRow::Mark(
+        |glyphs| glyphs.injected,
+        Role::Yours,
+        "done by you: faults, load, a forced breaker",
+    ),
 ];
 
 /// The colours. Each also has a mark, a pattern or a word.
 const COLOURS: [HelpRow; 5] = [
-    HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Work, "blue: first attempts, streams, what is left"),
+    HelpRow::Mark(
+        |glyphs| glyphs.bar_full,
+        Role::Work,
+        "blue: first attempts, streams, what is left",
+    ),
     HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Saved, "cyan: cached or shared"),
-    HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Held, "yellow: waits, rate limited, half-open"),
+    HelpRow::Mark(
+        |glyphs| glyphs.bar_full,
+        Role::Held,
+        "yellow: waits, rate limited, half-open",
+    ),
     HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Broken, "red: failed"),
-    HelpRow::Mark(|glyphs| glyphs.bar_full, Role::Refused, "magenta: refused; the breaker is open"),
+    HelpRow::Mark(
+        |glyphs| glyphs.bar_full,
+        Role::Refused,
+        "magenta: refused; the breaker is open",
+    ),
 ];
 
 /// The parts of a column of Traffic.
 const FILLS: [HelpRow; 7] = [
     HelpRow::Mark(|glyphs| glyphs.fills[0], Role::Work, "first attempts"),
-    HelpRow::Mark(|glyphs| glyphs.fills[1], Role::Held, "retries after: rate limited"),
-    HelpRow::Mark(|glyphs| glyphs.fills[2], Role::Broken, "retries after: server error"),
-    HelpRow::Mark(|glyphs| glyphs.fills[3], Role::Broken, "retries after: no connection"),
+    HelpRow::Mark(
+        |glyphs| glyphs.fills[1],
+        Role::Held,
+        "retries after: rate limited",
+    ),
+    HelpRow::Mark(
+        |glyphs| glyphs.fills[2],
+        Role::Broken,
+        "retries after: server error",
+    ),
+    HelpRow::Mark(
+        |glyphs| glyphs.fills[3],
+        Role::Broken,
+        "retries after: no connection",
+    ),
     HelpRow::Mark(|glyphs| glyphs.fills[4], Role::Broken, "retries after: timed out"),
-    HelpRow::Mark(|glyphs| glyphs.fills[5], Role::Broken, "retries after: stream cut"),
-    HelpRow::Mark(|glyphs| glyphs.fills[6], Role::Broken, "retries after: other failures"),
+    HelpRow::Mark(
+        |glyphs| glyphs.fills[5],
+        Role::Broken,
+        "retries after: stream cut",
+    ),
+    HelpRow::Mark(
+        |glyphs| glyphs.fills[6],
+        Role::Broken,
+        "retries after: other failures",
+    ),
 ];
 
 /// The spans of a lane.

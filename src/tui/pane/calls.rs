@@ -129,7 +129,10 @@ pub(crate) fn call_at(view: &View<'_>, area: Rect, y: u16) -> Option<CallId> {
     let zoomed = areas.zoomed && areas.focus == PaneId::Calls;
     let heads = u16::from(zoomed && area.height > 2);
     let rows = rows(view);
-    let visible = rows.visible(cursor(view, &rows), usize::from(area.height - heads.min(area.height)));
+    let visible = rows.visible(
+        cursor(view, &rows),
+        usize::from(area.height - heads.min(area.height)),
+    );
     let row = y.checked_sub(area.y + heads)?;
     visible.rows.get(usize::from(row))?.newest().map(|call| call.id)
 }

@@ -23,7 +23,10 @@ fn the_prompt_row_shows_how_to_ask_and_as_whom() {
         let rows = rows(bench, width, height);
         rows[usize::from(height) - 2].clone()
     };
-    assert_eq!(prompt(&mut bench, 80, 24), format!(" i ask a question{:>62}", "as ana"));
+    assert_eq!(
+        prompt(&mut bench, 80, 24),
+        format!(" i ask a question{:>62}", "as ana")
+    );
     let wide = format!(" i ask a question{:>102}", "asking as ana   u next user");
     assert_eq!(prompt(&mut bench, 120, 40), wide);
     bench.press("ihalf a question<esc>");
@@ -41,7 +44,10 @@ fn a_pane_without_a_text_field_shows_no_prompt_mark() {
         bench.press(&pane.digit().to_string());
         let (text, cursor) = screen(&mut bench, 120, 40, &Theme::default());
         let marked = text.iter().any(|row| row.starts_with("> "));
-        assert_eq!((marked, cursor.is_some()), (pane == PaneId::Chat, pane == PaneId::Chat));
+        assert_eq!(
+            (marked, cursor.is_some()),
+            (pane == PaneId::Chat, pane == PaneId::Chat)
+        );
     }
 }
 
@@ -97,7 +103,11 @@ fn a_longer_prompt_takes_more_rows() {
     let (text, cursor) = screen(&mut bench, 120, 40, &Theme::default());
     assert_eq!((text[37].as_str(), text[38].as_str()), ("> ab", "  c日"));
     assert_eq!(cursor, Some(Position::new(5, 38)));
-    assert!(text[39].starts_with(" Enter send  Esc leave  ^J new line"), "{}", text[39]);
+    assert!(
+        text[39].starts_with(" Enter send  Esc leave  ^J new line"),
+        "{}",
+        text[39]
+    );
 }
 
 #[test]
@@ -118,7 +128,11 @@ fn the_footer_shows_pause_and_messages() {
     let mut bench = Bench::new(busy_state());
     bench.ui.paused = Some(12);
     let text = rows(&mut bench, 80, 24);
-    assert!(text[23].starts_with(" p resume, 12 events behind  b burst 10"), "{}", text[23]);
+    assert!(
+        text[23].starts_with(" p resume, 12 events behind  b burst 10"),
+        "{}",
+        text[23]
+    );
     bench.ui.paused = None;
     bench.press("U");
     let text = rows(&mut bench, 80, 24);

@@ -222,11 +222,7 @@ fn a_value_is_typed_in_its_cell_and_an_invalid_one_stays() {
         holds(&text, "invalid value '12x'; expected a time: 500ms, 2s, 1m 30s"),
         "{text:#?}"
     );
-    assert!(
-        text[23].starts_with(" Enter accept  Esc cancel"),
-        "{}",
-        text[23]
-    );
+    assert!(text[23].starts_with(" Enter accept  Esc cancel"), "{}", text[23]);
     let row = text.iter().position(|row| row.starts_with("│   open ")).unwrap();
     assert!(text[row].contains(" 12x "), "{}", text[row]);
     let (_, cursor) = screen(&mut bench, 80, 24, &Theme::default());
