@@ -9,7 +9,7 @@
 //! ```
 //!
 //! - Bins are counted from time 0, so that a bin never changes once it is over.
-//! - A gap is not zero: a bin without data is `None` and stays blank.
+//! - A gap is not zero: a bin without data (`None`) stays blank.
 //! - The parts of a stack that exist are never rounded away.
 //!
 //! Everything here is a function of its arguments; the panes read the state and pass series of values.

@@ -38,7 +38,7 @@ impl Columns {
         }
     }
 
-    /// The slot of a column; `None` if there is none. Columns narrower than a second share one.
+    /// The slot of a column; `None` before the start and while suspended. Columns narrower than a second share one.
     pub fn get(&self, column: u16) -> Option<&Slot> {
         self.slots.get(self.place(column)?)?.as_ref()
     }
@@ -138,5 +138,82 @@ impl Columns {
             .map(|column| points.get(self.place(column)?).copied().flatten())
             .collect();
         (values, before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    /// Seconds 5 to 49, with their number as first attempts; an answer of a second in every tenth.
+    fn timeline() -> Timeline {
+        let slot = |second: u32| {
+            let mut slot = Slot {
+                seconds: 1,
+                first: second,
+                ..Slot::default()
+            };
+            if second.is_multiple_of(10) {
+                slot.latency.record(Duration::from_secs(1));
+            }
+            slot
+        };
+        Timeline::from_slots(5, (5..50).map(slot).collect())
+    }
+
+    fn columns(end: f64, span: u64, columns: u16) -> Columns {
+        let axis = Axis::ending(Timestamp::from_secs_f64(end), Duration::from_secs(span), columns);
+        Columns::new(&timeline(), &axis)
+    }
+
+    #[test]
+    fn columns_narrower_than_a_second_share_its_slot() {
+        for count in [60, 90, 130] {
+            let columns = columns(34.9, 30, count);
+            let mut shown: Vec<u32> = columns
+                .each()
+                .map(|slot| slot.map_or(0, |slot| slot.first))
+                .collect();
+            let marked = (0..count).filter(|column| columns.is_middle(*column));
+            assert_eq!(marked.count(), 30, "{count}: one mark per second");
+            shown.dedup();
+            assert_eq!(
+                shown,
+                [vec![0], (5..35).collect()]
+                    .concat()
+                    .split_off(usize::from(shown[0] != 0)),
+                "{count}"
+            );
+        }
+    }
+
+    #[test]
+    fn wider_columns_have_the_sums_of_their_seconds() {
+        let columns = columns(49.0, 50, 10);
+        let shown: Vec<Option<u32>> = columns.each().map(|slot| slot.map(|slot| slot.first)).collect();
+        let sum = |second: u32| Some((second..second + 5).sum());
+        assert_eq!(shown[0], None, "before the start");
+        assert_eq!(shown[1..], (1..10).map(|bin| sum(bin * 5)).collect::<Vec<_>>());
+        assert_eq!(columns.sum().first, (5..50).sum());
+    }
+
+    #[test]
+    fn a_point_covers_three_seconds_and_a_gap_has_none() {
+        let columns = columns(34.0, 30, 30);
+        let (values, before) = columns.quantiles(0.5, 0.95);
+        let seconds: Vec<u64> = (0..30)
+            .filter(|column| values[usize::from(*column)].is_some())
+            .map(|column| columns.axis.middle(column).0 / SECOND)
+            .collect();
+        assert_eq!(seconds, [10, 11, 12, 20, 21, 22, 30, 31, 32]);
+        assert!(before == 0.0, "{before}");
+    }
+
+    #[test]
+    fn counts_are_summed_over_the_time_before() {
+        let columns = columns(34.0, 30, 30);
+        let sums = columns.sums(Duration::from_secs(2), |slot| [slot.first]);
+        assert_eq!((sums[0], sums[1], sums[29]), (Some([5]), Some([11]), Some([67])));
     }
 }

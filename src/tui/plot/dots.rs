@@ -1,6 +1,6 @@
 //! Lines, bands and areas of dots: braille, or one mark per cell without Unicode.
 //!
-//! A series has a value per column, `None` where there is none: it leaves a gap. The scale begins at 0.
+//! A series has a value per column, `None` leaves a gap. The scale begins at 0.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

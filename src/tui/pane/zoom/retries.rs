@@ -266,7 +266,7 @@ fn back_offs(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
         .collect()
 }
 
-/// What the retries cost since the start.
+/// The cost of retries since the start.
 fn cost(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
     let retry = &view.state.retry;
     let lines = [
