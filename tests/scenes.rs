@@ -1,4 +1,4 @@
-//! The charts of three scenes, drawn from their journals and compared with recorded pictures, cell by cell.
+//! The charts and cards of three scenes, drawn from their journals and compared with recorded pictures, cell by cell.
 //!
 //! The scenarios in `tests/scenes` run in virtual time with a fixed seed, so their journals are always the same. Set
 //! `RECORD_SCENES` to write the pictures again after a change of the screen.
@@ -39,7 +39,7 @@ type Picture = (
     Option<f64>,
 );
 
-const PICTURES: [Picture; 9] = [
+const PICTURES: [Picture; 11] = [
     (
         "outage-80x24",
         "outage",
@@ -75,6 +75,24 @@ const PICTURES: [Picture; 9] = [
         Window::TwoMinutes,
         None,
         Some(78.5),
+    ),
+    (
+        "zoom-cache",
+        "outage",
+        45.0,
+        (120, 40),
+        Window::HalfMinute,
+        Some(PaneId::Cache),
+        None,
+    ),
+    (
+        "zoom-users",
+        "outage",
+        45.0,
+        (120, 40),
+        Window::HalfMinute,
+        Some(PaneId::Users),
+        None,
     ),
     (
         "zoom-limiter",
@@ -197,6 +215,25 @@ fn charts(buffer: &Buffer, ui: &Ui) -> String {
         rects.extend(areas.limiter_chart);
         rects.extend((!areas.crosshair.is_empty()).then_some(areas.crosshair));
     }
+    rows(buffer, &rects)
+}
+
+/// The rows of the cards, with their rules; empty on the whole screen.
+fn cards(buffer: &Buffer, ui: &Ui) -> String {
+    let areas = layout(buffer.area, ui);
+    let top = areas.pane(PaneId::Cache).map(|rect| rect.y);
+    let cards = areas
+        .panes
+        .iter()
+        .filter(|(_, rect)| Some(rect.y) == top && !areas.zoomed);
+    let cards: Vec<Rect> = cards.map(|(_, rect)| *rect).collect();
+    let first = cards.first().map_or(0, |card| card.height);
+    let row = cards.into_iter().reduce(Rect::union);
+    let row = row.map(|row| Rect { height: first, ..row });
+    rows(buffer, row.as_slice())
+}
+
+fn rows(buffer: &Buffer, rects: &[Rect]) -> String {
     let mut text = String::new();
     for rect in rects {
         for y in rect.top()..rect.bottom() {
@@ -211,7 +248,7 @@ fn charts(buffer: &Buffer, ui: &Ui) -> String {
 }
 
 #[test]
-fn charts_look_as_recorded() {
+fn charts_and_cards_look_as_recorded() {
     let mut scenes: BTreeMap<&str, Vec<Event>> = BTreeMap::new();
     for (name, scenario, at, (width, height), window, zoom, crosshair) in PICTURES {
         let events = scenes.entry(scenario).or_insert_with(|| events(scenario));
@@ -225,19 +262,26 @@ fn charts_look_as_recorded() {
             crosshair: crosshair.map(Timestamp::from_secs_f64),
             ..Ui::default()
         };
-        let drawn = charts(&draw(&folded(events, now), &ui, now), &ui);
-        let file = path(&format!("{name}.txt"));
-        if std::env::var_os("RECORD_SCENES").is_some() {
-            fs::write(&file, &drawn).unwrap();
+        let buffer = draw(&folded(events, now), &ui, now);
+        compare(name, &charts(&buffer, &ui));
+        if zoom.is_none() {
+            compare(&format!("cards-{name}"), &cards(&buffer, &ui));
         }
-        let recorded =
-            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        assert!(
-            drawn == recorded,
-            "{name} differs from {}:\n{drawn}",
-            file.display()
-        );
     }
+}
+
+/// Compares a picture with the recorded one, or records it.
+fn compare(name: &str, drawn: &str) {
+    let file = path(&format!("{name}.txt"));
+    if std::env::var_os("RECORD_SCENES").is_some() {
+        fs::write(&file, drawn).unwrap();
+    }
+    let recorded = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    assert!(
+        drawn == recorded,
+        "{name} differs from {}:\n{drawn}",
+        file.display()
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::Sketch;
 use crate::event::Fate;
 use crate::state::RetryCause;
 
-/// What happened in a second, or in merged seconds. Counts saturate.
+/// The counts of a second, or of merged seconds; they saturate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slot {
     /// Seconds merged that were observed: 0 while suspended. A rate is a count over this.

@@ -279,7 +279,7 @@ fn ending(probe: ProbeEnd) -> (String, String) {
     (word.into(), format!("probe {word}"))
 }
 
-/// What opens it.
+/// The failures that open it.
 fn policy(view: &View<'_>, width: usize) -> Line<'static> {
     let settings = &view.state.session.policy.breaker;
     let rate = units::rate(settings.failure_rate);

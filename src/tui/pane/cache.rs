@@ -157,7 +157,7 @@ pub(super) fn saved(view: &View<'_>, width: usize) -> Line<'static> {
     row::first_fit(view.theme, wordings, width)
 }
 
-/// How long and how much is kept.
+/// The time to live and the size of the cache.
 fn policy(view: &View<'_>, width: usize, rows: usize) -> Line<'static> {
     let settings = &view.state.session.policy.cache;
     let kept = format!("kept for {}", units::seconds(settings.ttl));

@@ -19,7 +19,7 @@ const WIDE: usize = 112;
 const TALL: usize = 18;
 /// Rows from which the parts have blank rows between them.
 const AIRY: usize = 24;
-/// The path of a call. `!` stands for the mark of a refused call.
+/// The path of a call. `!` is the mark of a refused call.
 const PATH: [&str; 8] = [
     "┌───────────┐      ┌─────────┐        ┌───────────┐        ┌───────────┐        ┌──────────┐",
     "│ you, b, B │─────▶│ 2 Cache │───────▶│ 3 Limiter │───────▶│ 4 Breaker │───────▶│ upstream │",

@@ -168,7 +168,7 @@ fn queue(view: &View<'_>, width: usize) -> Line<'static> {
     row::first_fit(view.theme, wordings, width)
 }
 
-/// When a call that came now would be sent, as far as one request and one token decide.
+/// The wait of a call that came now, as far as one request and one token decide.
 fn next_call(view: &View<'_>) -> (String, String) {
     let limit = &view.state.limit;
     if limit.in_use >= view.state.session.policy.limit.concurrency {

@@ -104,7 +104,7 @@ fn helped(view: &View<'_>, sum: &Slot, width: usize) -> Line<'static> {
     row::first_fit(view.theme, wordings, width)
 }
 
-/// What is left of the retry budget.
+/// The rest of the retry budget.
 fn budget(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let label = row::plain("budget ");
