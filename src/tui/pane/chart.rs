@@ -316,11 +316,13 @@ fn legend(chart: &Chart<'_>, frame: Frame, layers: &[Layer], top: f64, buf: &mut
         .iter()
         .position(|wide| gutter.width >= *wide)
         .unwrap_or(WIDE.len());
-    // the middle of the scale is written in the same rows
-    let middle = plot::levels(gutter.height, top)
-        .get(1)
-        .map(|(_, value)| Unit::PerSecond.label(*value, top));
-    let reserve = 2 + middle.map_or(2, |text| row::width(&text).clamp(2, 4));
+    // the labels of the scale in the rows of the legend
+    let first = usize::from(gutter.height).saturating_sub(shown.len());
+    let beside = plot::levels(gutter.height, top)
+        .into_iter()
+        .filter(|(row, _)| usize::from(*row) >= first)
+        .map(|(_, value)| row::width(&Unit::PerSecond.label(value, top)));
+    let reserve = 2 + beside.max().unwrap_or(0).max(2);
     let width = usize::from(gutter.width).saturating_sub(reserve);
     for (index, at) in shown.iter().enumerate() {
         let (Some(layer), Some(count)) = (layers.get(*at), counts.get(*at)) else {
@@ -329,12 +331,19 @@ fn legend(chart: &Chart<'_>, frame: Frame, layers: &[Layer], top: f64, buf: &mut
         let part = (layer.part)(theme);
         let is_zero = *count == 0;
         let role = |role| if is_zero { Role::Muted } else { role };
-        let name = layer.labels.get(size).copied().unwrap_or_default();
         let number = if width >= 18 {
             count.to_string()
         } else {
             units::amount(u64::from(*count))
         };
+        // a shorter label rather than no blank in front of a long number
+        let room = (width + 1).saturating_sub(4 + number.len());
+        let mut labels = layer.labels.iter().skip(size);
+        let name = labels
+            .find(|label| row::width(label) <= room)
+            .or(layer.labels.last())
+            .copied()
+            .unwrap_or_default();
         let blanks = width.saturating_sub(3 + row::width(name));
         let line = Line::from(vec![
             Span::raw(" "),

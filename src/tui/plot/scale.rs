@@ -74,8 +74,8 @@ impl Unit {
             return "0".to_owned();
         }
         match self {
-            // the unit is written once; the blanks align the digits
-            Self::PerSecond if value < top => format!("{} ", number(value)),
+            // the unit is written once
+            Self::PerSecond if value < top => format!("{:<2}", number(value)),
             Self::PerSecond => format!("{}/s", number(value)),
             Self::Count => number(value),
             Self::Time => seconds(value),
@@ -137,7 +137,7 @@ mod tests {
         for (unit, value, top, text) in [
             (PerSecond, 12.0, 12.0, "12/s"),
             (PerSecond, 6.0, 12.0, "6 "),
-            (PerSecond, 7.5, 15.0, "7.5 "),
+            (PerSecond, 7.5, 15.0, "7.5"),
             (PerSecond, 3000.0, 3000.0, "3k/s"),
             (Count, 0.0, 80.0, "0"),
             (Count, 40.0, 80.0, "40"),

@@ -208,7 +208,7 @@ fn waiters(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
         return;
     }
     let columns = |cells: [&str; 5]| {
-        let widths = [9, 10, 14, 18, 12];
+        let widths = [9, 10, 12, 22, 12];
         cells
             .iter()
             .zip(widths)
