@@ -471,6 +471,8 @@ mod tests {
             .emit(1, ended(Fate::Hit, 0, 1));
         let state = story.state();
         assert_eq!(state.next_change(at(5.9)), Some(at(6.15)));
-        assert_eq!(state.next_change(at(6.0)), None);
+        // the call leaves the last minute of its user
+        assert_eq!(state.next_change(at(6.0)), Some(at(60.0)));
+        assert_eq!(state.next_change(at(60.0)), None);
     }
 }
