@@ -291,7 +291,7 @@ fn picture(file: &Path, size: &str, overwrite: bool) -> eyre::Result<u8> {
 
 /// Runs the simulator until a signal.
 async fn simulate(cli: &Cli, port: u16, exits: &Exits) -> eyre::Result<u8> {
-    let faults = file::load_faults(&cli.faults)?;
+    let faults = file::load_faults(cli.faults.as_deref().unwrap_or("mixed"))?;
     let name = faults.name.clone();
     let upstream = cli
         .upstream

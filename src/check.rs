@@ -5,8 +5,8 @@
 //! time, in memory that grows with the calls in flight and not with the length of the session.
 //!
 //! ```text
-//! event --> order --> calls and flights --> attempts, budget --> limiter --> breaker --> cache
-//!             2       1 4 10 27-31 33 34      2-9                  11-15     16-21 35 36   22-26 32
+//! event --> order --> loads --> calls and flights --> attempts, budget --> limiter --> breaker --> cache
+//!             2        37       1 4 10 27-31 33 34      2-9                  11-15     16-21 35 36   22-26 32
 //! ```
 //!
 //! The numbers are those of [`INVARIANTS`]. A [`Violation`] has the number, the sentence and the events that prove
@@ -21,6 +21,7 @@ mod calls;
 mod completion;
 mod index;
 mod limiter;
+mod loads;
 mod queue;
 mod semantic;
 mod users;
@@ -38,6 +39,7 @@ use self::breaker::Breaker;
 use self::cache::CacheCheck;
 use self::index::CallIndex;
 use self::limiter::Limiter;
+use self::loads::Loads;
 use self::violation::{Breach, Holds, ensure};
 use crate::event::{Event, EventKind};
 use crate::journal::{Header, JournalError, Line, Reader};
@@ -71,7 +73,7 @@ pub struct Summary {
 }
 
 impl fmt::Display for Summary {
-    /// `3 events, 1 calls, 36 invariants hold`, and the parts that could not be checked.
+    /// `3 events, 1 calls, 37 invariants hold`, and the parts that could not be checked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = INVARIANTS.len();
         write!(
@@ -110,6 +112,7 @@ pub struct Checker {
     index: CallIndex,
     attempts: Attempts,
     limiter: Limiter,
+    loads: Loads,
     breaker: Breaker,
     cache: CacheCheck,
 }
@@ -129,6 +132,7 @@ impl Checker {
             index: CallIndex::new(policy),
             attempts: Attempts::default(),
             limiter: Limiter::new(),
+            loads: Loads::default(),
             breaker: Breaker::new(),
             cache: CacheCheck::default(),
         };
@@ -180,6 +184,7 @@ impl Checker {
         self.summary.complete = complete;
         if complete && self.summary.lost == 0 {
             let rest = self.index.rest().and_then(|()| self.limiter.rest());
+            let rest = rest.and_then(|()| self.loads.rest());
             rest.map_err(|breach| match &self.last {
                 Some(last) => breach.proven_by(last),
                 None => breach.alone(),
@@ -208,6 +213,7 @@ impl Checker {
             self.asleep = Some((event.at, until));
         }
         let slack = self.slack_at(event.at);
+        self.loads.apply(event, slack)?;
         self.index.apply(event, slack)?;
         self.attempts.apply(&mut self.index, event, slack)?;
         self.limiter.apply(&mut self.index, event, slack)?;

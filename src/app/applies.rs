@@ -246,7 +246,7 @@ mod tests {
             "overwrite" => |cli| format!("{}", cli.overwrite),
             "model" => |cli| format!("{:?}", cli.model),
             "embedder" => |cli| format!("{:?}", cli.embedder),
-            "faults" => |cli| cli.faults.clone(),
+            "faults" => |cli| format!("{:?}", cli.faults),
             "seed" => |cli| format!("{:?}", cli.seed),
             "api_key_file" => |cli| format!("{:?}", cli.api_key_file),
             "ca_file" => |cli| format!("{:?}", cli.ca_file),

@@ -19,7 +19,7 @@ use crate::drills::compare::{Layer, Sweep};
   seawall --upstream http://127.0.0.1:8033     use a llama-server
   seawall --upstream https://openrouter.ai/api/v1 --header 'X-Title: drill'
                                                use a gateway, with a header of its own
-  seawall --faults outage --seed 7             choose the fault profile that F switches on
+  seawall --faults mixed --seed 7              choose the fault profile that F switches on
   seawall --policy exercise                    use the textbook policy instead of production
   seawall --users ann,ben,cleo                 send as three users: u next, a burst as all
   seawall --semantic shadow                    measure what a semantic cache would serve, and how often wrongly
@@ -101,9 +101,10 @@ pub(crate) struct Cli {
     #[arg(long = "embedder-header", value_name = "NAME:VALUE", global = true)]
     pub(crate) embedder_headers: Vec<String>,
 
-    /// Fault profile that F switches on: flaky, rate-limit-storm, outage, slow, cut-streams, mixed, or a file
-    #[arg(long, value_name = "PROFILE", default_value = "mixed", global = true)]
-    pub(crate) faults: String,
+    /// Fault profile that F switches on: outage, mixed, flaky, slow, crowded, cut-streams, rate-limit-storm, or a file
+    /// [default: outage; for simulate, mixed]
+    #[arg(long, value_name = "PROFILE", global = true)]
+    pub(crate) faults: Option<String>,
 
     /// Seed of all random draws: prompts, faults, waits [default: 7]
     #[arg(long, value_name = "N", global = true, value_parser = whole_number)]

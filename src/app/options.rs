@@ -118,7 +118,7 @@ pub(crate) fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
         seed: cli.seed.unwrap_or(SessionConfig::default().seed),
         policy,
         users: users.iter().map(|name| UserId::new(name)).collect(),
-        faults: file::load_faults(&cli.faults)?,
+        faults: file::load_faults(cli.faults.as_deref().unwrap_or("outage"))?,
         upstream: upstream(cli)?,
         embedder_key,
         embedder_headers,

@@ -256,6 +256,8 @@ impl CallIndex {
             EventKind::FlightHandedOver { flight, from } => self.handed_over(event, *flight, *from),
             EventKind::CallEnded { .. } => self.call_ended(event, slack),
             EventKind::SemanticHit { saved, .. } => self.served_semantically(event, *saved),
+            // the semantic cache was switched on, and the stored prompts were indexed
+            EventKind::SemanticStored { .. } if event.call.is_none() => Ok(()),
             EventKind::SemanticMissed { .. }
             | EventKind::SemanticShadowed { .. }
             | EventKind::SemanticCompared { .. }

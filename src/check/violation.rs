@@ -44,6 +44,7 @@ pub const INVARIANTS: &[&str] = &[
     "at rest nothing is held: no slot, no queue entry, no flight",
     "the breaker closes only after `successes_to_close` probes in a row that ended well, or delivered for a whole lease",
     "each opening doubles the next open time, until `min_calls` good outcomes have been counted while closed",
+    "one load runs at a time, makes its calls between its start and its end and none before it is due, and counts them",
 ];
 
 /// Events shown with a violation: the first and the last ones.

@@ -32,7 +32,9 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
     fn change(&self, change: impl FnOnce(Policy) -> Policy) {
         let mut index = self.core.index();
         let mut guards = self.core.lock();
+        let was_off = guards.policy.semantic.mode == SemanticMode::Off;
         let policy = change(guards.policy.as_ref().clone());
+        let switched_on = was_off && policy.semantic.mode != SemanticMode::Off;
         let now = self.core.env.clock.now();
         let removed = guards.cache.configure(now, &policy.cache);
         index.set_max_entries(policy.semantic.max_entries);
@@ -62,6 +64,12 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
                 self.core.emit_evicted(&guards, reason, removed);
             }
         }
+        if switched_on && guards.cache.entries() > 0 {
+            let core = Arc::clone(&self.core);
+            self.core.env.spawn(async move {
+                core.closed.run_until_cancelled(core.index_stored()).await;
+            });
+        }
     }
 
     /// Switches the exact cache on or off. Stored answers are kept.
@@ -73,7 +81,8 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         self.core.observer.emit(None, EventKind::CacheSwitched { on });
     }
 
-    /// Sets the mode of the semantic cache. Its index is kept.
+    /// Sets the mode of the semantic cache. Its index is kept; where it was off, the prompts of the stored answers are
+    /// indexed.
     pub fn set_semantic(&self, mode: SemanticMode) {
         self.change(|mut policy| {
             policy.semantic.mode = mode;

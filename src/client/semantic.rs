@@ -36,6 +36,9 @@ const EXCERPT: usize = 400;
 /// Most searches of one lookup. Each but the last removed entries without a stored answer.
 const MAX_SEARCHES: u32 = 8;
 
+/// Prompts indexed before other tasks have their turn.
+const INDEXED_AT_ONCE: usize = 16;
+
 /// The prompt of a request, as the semantic cache compares it.
 pub(super) enum SemanticPrompt {
     /// Not comparable: see [`RequestKey::without_prompt`].
@@ -454,6 +457,54 @@ impl<T: Transport, O: Observer> Core<T, O> {
         index.sweep(|version| guards.cache.peek(now, version).is_some());
         let entries = index.len() as u64;
         Some(EventKind::SemanticStored { entries })
+    }
+
+    /// Adds the prompts of the stored answers to the index, newest first: the semantic cache was switched on, and calls
+    /// before stored theirs without an embedding. Ends at the first prompt that cannot be embedded.
+    pub(super) async fn index_stored(&self) {
+        let versions: Vec<u64> = self.lock().cache.versions().rev().collect();
+        let (mut added, mut entries) = (0_usize, 0);
+        for version in versions {
+            if self.index().contains(version) {
+                continue;
+            }
+            let Some((partition, text)) = self.indexable(version).and_then(|key| key.prompt_removed()) else {
+                continue;
+            };
+            let Ok(mut vector) = self.embed(&text).await else {
+                break;
+            };
+            if !normalise(&mut vector) {
+                continue;
+            }
+            let sketch = Sketch::new(self.env.seed, &vector);
+            {
+                let mut index = self.index();
+                // the answer may have gone meanwhile, or the semantic cache may be off
+                if self.indexable(version).is_some() {
+                    index.add(version, &partition, vector, sketch);
+                    entries = index.len() as u64;
+                    added += 1;
+                }
+            }
+            if added % INDEXED_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        if added > 0 {
+            self.observer.emit(None, EventKind::SemanticStored { entries });
+        }
+    }
+
+    /// The key of a stored answer whose prompt may be indexed now.
+    fn indexable(&self, version: u64) -> Option<RequestKey> {
+        let guards = self.lock();
+        if guards.policy.semantic.mode == SemanticMode::Off {
+            return None;
+        }
+        let stored = guards.cache.peek(self.env.clock.now(), version)?;
+        let answer = &stored.value.answer;
+        (answer.tool_calls.is_empty() && !answer.text.is_empty()).then(|| stored.key.clone())
     }
 
     /// See [`ResilientClient::label`](super::ResilientClient::label).

@@ -19,7 +19,7 @@ use super::scenario::script::{
     Arrival, Callers, Impatience, PolicyChoice, PromptMix, RequestDefaults, Scenario, UpstreamScript,
 };
 use super::scenario::tally::SemanticResult;
-use crate::event::{BreakerMode, CallId, Command, TimedCommand};
+use crate::event::{BreakerMode, CallId, Command, TimedCommand, read_load};
 use crate::settings::{
     BreakerSettings, Bucket, CacheSettings, Capacity, Counts, FaultKind, FaultProfile, FlightSettings,
     Jitter, LatencyProfile, LimitSettings, Policy, QueueOrder, Range, RetrySettings, SemanticMode,
@@ -215,6 +215,7 @@ impl Draw {
                 } else {
                     Vec::new()
                 },
+                repeat: self.sometimes(0.1).then_some(0.5),
             },
             system: self.one_of(&[
                 None,
@@ -276,6 +277,10 @@ impl Draw {
             cut_after: self.count(0, 4),
             drip_factor: self.count(1, 10),
             latency: self.sometimes(0.2).then(|| self.latency()),
+            capacity: self.sometimes(0.1).then(|| Capacity {
+                parallel: self.count(1, 4),
+                queue: self.count(0, 8),
+            }),
             ..FaultProfile::default()
         };
         for _ in 0..self.count(1, 4) {
@@ -312,6 +317,10 @@ impl Draw {
                 gap: self.millis(10, 100_000),
             },
         ];
+        for load in ["3/s repeat 50%", "20/s 2s poisson as ana", "1..10/s 5s", "off"] {
+            let load = read_load(load).unwrap_or_default();
+            choices.push(Command::SetLoad { load });
+        }
         let modes = [SemanticMode::Off, SemanticMode::On, SemanticMode::Shadow];
         choices.extend(modes.map(|mode| Command::SetSemantic { mode }));
         choices.extend([QueueOrder::Fifo, QueueOrder::Fair].map(|order| Command::SetQueueOrder { order }));

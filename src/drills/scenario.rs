@@ -233,6 +233,9 @@ pub(super) fn validate(scenario: &Scenario) -> Result<(), String> {
     rule(requests.answer_tokens >= 1, || {
         "requests.answer_tokens = 0 (must be 1 or more)".into()
     })?;
+    rule((0.0..=1.0).contains(&requests.repeat), || {
+        format!("requests.repeat = {} (must be 0 to 1)", requests.repeat)
+    })?;
     for expectation in expectations {
         let measure = expectation.measure.name();
         rule(
@@ -265,6 +268,13 @@ fn validate_callers(group: &Callers, duration: Duration) -> Result<(), String> {
                 format!("per_s = {per_s} (must be above 0 and at most {FASTEST})")
             })?;
         }
+        Arrival::Ramp { from_per_s, to_per_s } => {
+            for (key, rate, lowest) in [("from_per_s", from_per_s, 0.0), ("to_per_s", to_per_s, 1e-3)] {
+                rule((lowest..=FASTEST).contains(rate), || {
+                    format!("{key} = {rate} (must be {lowest} to {FASTEST})")
+                })?;
+            }
+        }
         Arrival::Burst { calls, every } => {
             rule((1..=100_000).contains(calls), || {
                 format!("calls = {calls} (must be 1 to 100000)")
@@ -282,7 +292,11 @@ fn validate_callers(group: &Callers, duration: Duration) -> Result<(), String> {
         distinct,
         skew,
         ref list,
+        repeat,
     } = group.prompts;
+    rule(repeat.is_none_or(|share| (0.0..=1.0).contains(&share)), || {
+        format!("prompts.repeat = {} (must be 0 to 1)", repeat.unwrap_or_default())
+    })?;
     rule(
         list.len() <= 1_000 && list.iter().all(|prompt| !prompt.trim().is_empty()),
         || "prompts.list has more than 1000 prompts, or an empty one".into(),

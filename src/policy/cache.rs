@@ -246,6 +246,11 @@ impl<V> Cache<V> {
         young.then(|| entry.answer())
     }
 
+    /// The versions of all stored answers, oldest first.
+    pub(crate) fn versions(&self) -> impl DoubleEndedIterator<Item = u64> + '_ {
+        self.entries.keys().copied()
+    }
+
     /// Sets the visited bit of an entry, as a hit does.
     pub(crate) fn touch(&mut self, version: u64) {
         if let Some(entry) = self.entries.get_mut(&version) {

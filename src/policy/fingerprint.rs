@@ -28,7 +28,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::UserId;
@@ -124,8 +124,8 @@ impl RequestKey {
     pub fn new(scope: &Scope<'_>, request: &ChatRequest) -> Self {
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(DOMAIN);
-        push_scope(&mut out, scope);
-        push_body(&mut out, request, None);
+        scope.with_parts(|parts| push_scope(&mut out, parts));
+        push_body(&mut out, request.body(), None);
         Self {
             fingerprint: Fingerprint(xxh3_128(&out)),
             canonical: out.into(),
@@ -180,18 +180,25 @@ fn push_part(out: &mut Vec<u8>, part: &[u8]) {
     out.extend_from_slice(part);
 }
 
-fn push_scope(out: &mut Vec<u8>, scope: &Scope<'_>) {
-    push_part(out, scope.user.as_str().as_bytes());
-    push_part(out, &scope.credential.to_le_bytes());
-    push_part(out, scope.upstream.as_bytes());
-    push_part(out, scope.route.as_bytes());
+fn push_scope(out: &mut Vec<u8>, scope: [&[u8]; 4]) {
+    for part in scope {
+        push_part(out, part);
+    }
+}
+
+impl Scope<'_> {
+    /// Calls `used` with the parts in the order of the canonical bytes.
+    fn with_parts<R>(&self, used: impl FnOnce([&[u8]; 4]) -> R) -> R {
+        let credential = self.credential.to_le_bytes();
+        let [user, upstream, route] = [self.user.as_str(), self.upstream, self.route].map(str::as_bytes);
+        used([user, &credential, upstream, route])
+    }
 }
 
 /// Writes the top level of the body: without ignored fields, numbers by value. `messages` replaces those of the
 /// request: the earlier ones and the last.
-fn push_body(out: &mut Vec<u8>, request: &ChatRequest, messages: Option<(&[Value], &Value)>) {
-    let fields = request
-        .body()
+fn push_body(out: &mut Vec<u8>, body: &Map<String, Value>, messages: Option<(&[Value], &Value)>) {
+    let fields = body
         .iter()
         .filter(|(field, _)| !IGNORED.contains(&field.as_str()));
     out.push(b'{');

@@ -93,6 +93,11 @@ impl Index {
         self.locations.len()
     }
 
+    /// Returns true if the index has the prompt of this answer.
+    pub fn contains(&self, version: u64) -> bool {
+        self.locations.contains_key(&version)
+    }
+
     /// Returns true without prompts.
     pub fn is_empty(&self) -> bool {
         self.locations.is_empty()

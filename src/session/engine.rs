@@ -37,7 +37,7 @@ use crate::time::Timestamp;
 pub const COMMANDS: usize = 32;
 /// The limit of an answer of bursts and loads on the simulator, in LLM tokens: longer answers hold the slots so long
 /// that no other limit is reached.
-const TRAFFIC_TOKENS: u32 = 64;
+pub const TRAFFIC_TOKENS: u32 = 64;
 
 /// The parts of a request that do not depend on the prompt.
 #[derive(Clone, Debug)]
@@ -267,6 +267,16 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
     fn notice(&self, text: &str) {
         let text = SafeText::new(text);
         self.emit(EventKind::Notice { text });
+    }
+
+    /// The next prompt of a user, as bursts and loads ask it. `repeat` replaces the session's share of repeats.
+    pub(crate) fn next_prompt(&self, user: &UserId, repeat: Option<f64>) -> Arc<str> {
+        self.prompts().next(user, repeat)
+    }
+
+    /// Adds a prompt that was answered to those that a user may repeat.
+    pub(crate) fn remember_prompt(&self, user: UserId, prompt: Arc<str>) {
+        self.prompts().answered(user, prompt);
     }
 
     /// Emits an event that belongs to no call.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::units;
+
 /// A named set of faults, as in `assets/faults`. Each rate is a probability from 0 to 1, default 0. At most one
 /// fault hits a request (one draw over the sum), so the rates must not exceed 1 in total.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +49,8 @@ pub struct FaultProfile {
     pub drip_factor: u32,
     /// The latency while the profile is active. Default: absent, the simulator's own.
     pub latency: Option<LatencyProfile>,
+    /// The capacity while the profile is active. Default: absent, the simulator's own.
+    pub capacity: Option<Capacity>,
 }
 
 impl Default for FaultProfile {
@@ -70,6 +74,7 @@ impl Default for FaultProfile {
             cut_after: 6,
             drip_factor: 8,
             latency: None,
+            capacity: None,
         }
     }
 }
@@ -199,6 +204,19 @@ impl FaultProfile {
         FaultKind::ALL.iter().map(|kind| self.rate(*kind)).sum()
     }
 
+    /// The effect in a few words, such as `75% of attempts fail` or `4 at a time`.
+    pub fn effect(&self) -> String {
+        let share = (self.total() > 0.0).then(|| format!("{} of attempts fail", units::rate(self.total())));
+        let slots = self
+            .capacity
+            .map(|capacity| format!("{} at a time", capacity.parallel));
+        let effects: Vec<String> = share.into_iter().chain(slots).collect();
+        if effects.is_empty() {
+            return "no attempts fail".to_owned();
+        }
+        effects.join(", ")
+    }
+
     /// Scales the rates to sum to `total` (at most 1), keeping their proportions.
     pub fn scale_to(&mut self, total: f64) {
         let now = self.total();
@@ -230,6 +248,9 @@ impl FaultProfile {
                 "sum of the rates = {:.2} (must be at most 1, because at most one fault hits a request)",
                 self.total()
             ));
+        }
+        if self.capacity.is_some_and(|capacity| capacity.parallel == 0) {
+            return Err("capacity.parallel = 0 (must be 1 or more)".into());
         }
         Ok(())
     }
@@ -307,6 +328,24 @@ mod tests {
             ..FaultProfile::default()
         };
         assert!(faults.validate().unwrap_err().contains("1.20"));
+    }
+
+    #[test]
+    fn the_effect_names_failures_and_capacity() {
+        let mut faults = FaultProfile::default();
+        assert_eq!(faults.effect(), "no attempts fail");
+        faults.capacity = Some(Capacity {
+            parallel: 4,
+            queue: 60,
+        });
+        assert_eq!(faults.effect(), "4 at a time");
+        faults.reset = 0.75;
+        assert_eq!(faults.effect(), "75% of attempts fail, 4 at a time");
+        faults.capacity = Some(Capacity {
+            parallel: 0,
+            queue: 60,
+        });
+        assert!(faults.validate().unwrap_err().contains("capacity.parallel = 0"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::capacity::Slots;
 use crate::settings::{FaultKind, FaultProfile};
 
 /// The fault settings of a running simulator. Clones share them; every request reads the current settings.
@@ -14,6 +15,8 @@ pub struct FaultControl {
 struct Shared {
     on: bool,
     profile: Arc<FaultProfile>,
+    /// The slots of the profile's capacity.
+    slots: Option<Slots>,
 }
 
 impl FaultControl {
@@ -22,6 +25,7 @@ impl FaultControl {
         Self {
             shared: Arc::new(Mutex::new(Shared {
                 on,
+                slots: profile.capacity.map(|capacity| Slots::new(Some(capacity))),
                 profile: Arc::new(profile),
             })),
         }
@@ -55,11 +59,22 @@ impl FaultControl {
 
     /// Replaces the profile from the next request on.
     pub fn set_profile(&self, profile: FaultProfile) {
-        self.lock().profile = Arc::new(profile);
+        let mut shared = self.lock();
+        if profile.capacity != shared.profile.capacity {
+            shared.slots = profile.capacity.map(|capacity| Slots::new(Some(capacity)));
+        }
+        shared.profile = Arc::new(profile);
+    }
+
+    /// The slots of the profile's capacity, if faults are on. A request that waits for one keeps its place when faults
+    /// are switched off: the queue drains, as that of a real server.
+    pub(super) fn slots(&self) -> Option<Slots> {
+        let shared = self.lock();
+        shared.slots.clone().filter(|_| shared.on)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
-        // the fields are independent, so a panic elsewhere cannot leave them inconsistent
+        // each change leaves the fields consistent, so a panic elsewhere breaks nothing
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

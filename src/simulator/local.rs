@@ -134,7 +134,8 @@ impl Transport for LocalTransport {
             &ChatSpec::with_prompt_tokens(&chat, request.prompt_tokens),
             &conditions,
         );
-        let slot = self.slots.enter().await;
+        let slots = self.faults.slots().unwrap_or_else(|| self.slots.clone());
+        let slot = slots.enter().await;
         let script = if slot.is_some() { script } else { Script::busy() };
         let (sink, call, attempt) = (Arc::clone(&self.sink), request.call.0, request.attempt);
         let on_inject = move |fault| sink.injected(Some(call), attempt, fault);

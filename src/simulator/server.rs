@@ -200,6 +200,10 @@ impl Handler for SimulatorHandler {
             let on_inject = |fault| self.sink.injected(sender.call, sender.attempt, fault);
             let has_fault = plan.fault.is_some();
             let fault = has_fault.then(|| BodyFault::new(plan, &on_inject, self.clock));
+            let slots = self.faults.slots().unwrap_or_else(|| Slots::new(None));
+            let Some(_slot) = response.while_connected(slots.enter()).await? else {
+                return self.perform(Script::busy(), sender, response).await;
+            };
             return forward.pass(request, response, fault, &on_failure).await;
         }
         if request.method == ::http::Method::POST && embeddings::is_route(request.path()) {
@@ -214,7 +218,8 @@ impl Handler for SimulatorHandler {
                 let faults = self.faults.active();
                 let script = Script::new(&ask, &self.conditions(sender, faults.as_deref()));
                 // a client that disconnects in the queue frees its place
-                match response.while_connected(self.slots.enter()).await? {
+                let slots = self.faults.slots().unwrap_or_else(|| self.slots.clone());
+                match response.while_connected(slots.enter()).await? {
                     Some(_slot) => self.perform(script, sender, response).await,
                     None => self.perform(Script::busy(), sender, response).await,
                 }

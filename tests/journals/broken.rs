@@ -128,6 +128,11 @@ fn near(source: u64, fields: u32) -> Value {
     })
 }
 
+/// The start of a load of one call per second.
+fn load() -> Value {
+    json!({ "type": "load_started", "load": 1, "plan": { "rate": 1.0, "users": "all" } })
+}
+
 const fn mistake(number: u8, name: &'static str, edit: fn(&mut Log)) -> Mistake {
     Mistake {
         name,
@@ -337,6 +342,32 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     }),
     mistake(36, "open for less than is due", |log| {
         log.set(348, "/until", json!(62_000_000_000_u64));
+    }),
+    mistake(37, "the end of a load that did not begin", |log| {
+        log.insert(
+            json!({ "type": "load_ended", "load": 1, "calls": 0, "skipped": 0 }),
+            3,
+        );
+    }),
+    mistake(37, "a load without an end", |log| log.insert(load(), 3)),
+    mistake(37, "a load that counts calls it did not make", |log| {
+        log.insert(load(), 3);
+        log.insert(
+            json!({ "type": "load_ended", "load": 1, "calls": 2, "skipped": 0 }),
+            3,
+        );
+    }),
+    mistake(37, "a call of a load that is not running", |log| {
+        log.set(2, "/origin", json!({ "origin": "load", "load": 1 }));
+    }),
+    mistake(37, "a call of a load before it is due", |log| {
+        log.insert(load(), 2);
+        let mut call = log.events[log.place(2)].1.clone();
+        call["origin"] = json!({ "origin": "load", "load": 1 });
+        for number in [1001, 1002] {
+            call["call"] = json!(number);
+            log.insert(call.clone(), 2);
+        }
     }),
     mistake(17, "an attempt while the breaker is open", |log| log.remove(368)),
     mistake(17, "half-open admits a call that is not a probe", |log| {

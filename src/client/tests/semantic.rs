@@ -706,6 +706,48 @@ async fn the_mode_at_the_time_of_serving_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_stored_answers_are_indexed_when_it_is_switched_on() {
+    let (rig, words) = rig(SemanticMode::Off);
+    rig.ask(&cold(RED)).await.unwrap();
+    rig.ask(&cold("the green boat sails")).await.unwrap();
+    rig.client.set_semantic(SemanticMode::On);
+    tick().await;
+    assert_eq!(words.asked(), 2);
+    assert_eq!(ask(&rig, &cold(BLUE)).await.0, Fate::Hit);
+    // on again: nothing is embedded twice
+    rig.client.set_semantic(SemanticMode::Off);
+    rig.client.set_semantic(SemanticMode::On);
+    tick().await;
+    assert_eq!(words.asked(), 3);
+    let stored = rig.find(|event| match event.kind {
+        EventKind::SemanticStored { entries } => Some((event.call, entries)),
+        _ => None,
+    });
+    assert_eq!(stored, [(None, 2)]);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn indexing_ends_with_the_first_failure_and_with_the_switch() {
+    let (rig, words) = rig(SemanticMode::Off);
+    for prompt in [RED, "the green boat sails", "a gull"] {
+        rig.ask(&cold(prompt)).await.unwrap();
+    }
+    words.behave(Behaviour::After(millis(100)));
+    rig.client.set_semantic(SemanticMode::On);
+    rig.sleep(millis(50)).await;
+    rig.client.set_semantic(SemanticMode::Off);
+    rig.sleep(millis(500)).await;
+    assert_eq!(words.asked(), 1);
+    // longer than the embedder may take
+    words.behave(Behaviour::After(Duration::from_secs(60)));
+    rig.client.set_semantic(SemanticMode::On);
+    rig.sleep(Duration::from_secs(120)).await;
+    assert_eq!(words.asked(), 2);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cache_that_is_switched_on_later_serves_what_it_stores_afterwards() {
     let mut settings = policy(SemanticMode::On);
     settings.cache.enabled = false;

@@ -58,7 +58,7 @@ impl fmt::Display for Saved {
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// The session made no calls.
-    #[error("no calls yet: a drill needs a burst or a prompt")]
+    #[error("no calls yet: a drill needs a burst, a load or a prompt")]
     Empty,
     /// The recording is incomplete.
     #[error("the session is too long for a drill (at most 10000 commands, 100000 calls, one day)")]
@@ -98,7 +98,10 @@ impl Drill {
         if self.is_full || self.duration > scenario::LONGEST {
             return Err(SaveError::TooLong);
         }
-        let calls = |command: &Command| matches!(command, Command::Burst { .. } | Command::Send { .. });
+        let calls = |command: &Command| match command {
+            Command::SetLoad { load } => load.is_some(),
+            command => matches!(command, Command::Burst { .. } | Command::Send { .. }),
+        };
         if !self.commands.iter().any(|timed| calls(&timed.command)) {
             return Err(SaveError::Empty);
         }

@@ -131,6 +131,34 @@ fn the_saved_file_is_readable() {
     }
 }
 
+/// A load is written as callers, which make as many calls at the same times.
+#[test]
+fn a_load_is_saved_as_callers() {
+    let load = |text: &str| Command::SetLoad {
+        load: crate::event::read_load(text).unwrap(),
+    };
+    let commands = vec![
+        (2_000, load("10/s 20s as ana")),
+        (30_000, load("1..5/s 10s")),
+        (45_000, load("4/s repeat 0%")),
+        (50_000, Command::CancelAll),
+    ];
+    let text = text(&recorded(&SessionConfig::default(), commands, 60_000));
+    for part in [
+        "about = \"a recorded drill: 3 loads\"\n",
+        "\n# Loads.\n\n[[callers]]\nusers = [\"ana\"]\narrival.steady = { per_s = 10 }\nfrom = \"1.9s\"\nuntil = \"22s\"\n\
+         prompts = { repeat = 0.4 }\nmax_tokens = 64\n",
+        "arrival.ramp = { from_per_s = 1, to_per_s = 5 }\nfrom = \"30s\"\nuntil = \"40s\"\n",
+        "from = \"44.75s\"\nuntil = \"50s\"\nprompts = { repeat = 0 }\n",
+        // 200 + 30 + 20
+        "measure = \"calls\" # calls that began: was 250\nat_least = 250\nat_most = 250\n",
+    ] {
+        assert!(text.contains(part), "{part}\nin\n{text}");
+    }
+    let (_, report) = run(&text);
+    assert!(report.met, "{report}");
+}
+
 /// Prompts are preserved, and the file contains no control characters.
 #[test]
 fn hostile_prompts_are_preserved() {

@@ -9,13 +9,15 @@ use toml::{Table, Value};
 use super::expect::Bounds;
 use super::{Drill, SessionStart};
 use crate::drills::scenario::Measure;
+use crate::event::{BurstUsers, Command, Load, TimedCommand};
+use crate::session::engine::TRAFFIC_TOKENS;
 use crate::drills::scenario::command::{Action, CommandTable};
 use crate::settings::file;
 use crate::settings::{
     FaultProfile, LatencyProfile, Policy, SemanticMode, toml_key, toml_string, toml_value,
 };
 use crate::text::units::{self, number};
-use crate::time::Utc;
+use crate::time::{Timestamp, Utc};
 
 /// Maximum width of a list of settings on one line.
 const WIDTH: usize = 90;
@@ -40,20 +42,91 @@ impl Drill {
     }
 }
 
+/// A load as callers of a scenario: its plan, and the time it ran.
+pub(super) struct RecordedLoad<'a> {
+    pub(super) plan: &'a Load,
+    pub(super) from: Duration,
+    pub(super) until: Duration,
+}
+
+/// The loads of the recording. A load ends with its duration, the next load, a stop, or the recording.
+pub(super) fn loads(drill: &Drill) -> Vec<RecordedLoad<'_>> {
+    let mut loads: Vec<RecordedLoad<'_>> = Vec::new();
+    let mut running = false;
+    for TimedCommand { at, command } in &drill.commands {
+        let at = at.since(Timestamp::ZERO);
+        let plan = match command {
+            Command::SetLoad { load } => load.as_ref(),
+            Command::CancelAll => None,
+            _ => continue,
+        };
+        if let Some(last) = loads.last_mut().filter(|_| running) {
+            last.until = last.until.min(at);
+        }
+        running = plan.is_some();
+        loads.extend(plan.map(|plan| RecordedLoad {
+            plan,
+            from: at,
+            until: plan.lasts.map_or(drill.duration, |lasts| drill.duration.min(at + lasts)),
+        }));
+    }
+    loads.retain(|load| load.from < load.until);
+    loads
+}
+
+fn write_loads(text: &mut String, drill: &Drill, loads: &[RecordedLoad<'_>]) {
+    if loads.is_empty() {
+        return;
+    }
+    let requests = &drill.start.requests;
+    let _ = writeln!(text, "\n# Loads.");
+    for RecordedLoad { plan, from, until } in loads {
+        let users = match &plan.users {
+            BurstUsers::One(user) => vec![toml_string(user.as_str())],
+            BurstUsers::All => requests.users.iter().map(|user| toml_string(user)).collect(),
+        };
+        let (rate, poisson) = (plan.rate, plan.poisson);
+        // the first call of callers at a steady rate comes an interval after their beginning
+        let early = match (plan.until, poisson) {
+            (None, false) => Duration::from_secs_f64(rate.recip()),
+            _ => Duration::ZERO,
+        };
+        let arrival = match plan.until {
+            Some(to) => format!("ramp = {{ from_per_s = {rate}, to_per_s = {to} }}"),
+            None if poisson => format!("poisson = {{ per_s = {rate} }}"),
+            None => format!("steady = {{ per_s = {rate} }}"),
+        };
+        let _ = writeln!(
+            text,
+            "\n[[callers]]\nusers = [{}]\narrival.{arrival}\nfrom = \"{}\"\nuntil = \"{}\"\n\
+             prompts = {{ repeat = {} }}\nmax_tokens = {}",
+            users.join(", "),
+            seconds(from.saturating_sub(early)),
+            seconds(*until),
+            plan.repeat.unwrap_or(requests.repeat),
+            requests.answer_tokens.min(TRAFFIC_TOKENS),
+        );
+    }
+}
+
 /// The whole file. An expectation that does not hold headless becomes a comment.
 pub(super) fn write(drill: &Drill, heading: Heading<'_>, tested: &[TestedBounds]) -> String {
     let tables = drill.tables();
     let mut text = String::new();
     write_heading(&mut text, drill, heading);
     let _ = writeln!(text, "name = {}", toml_string(heading.name));
-    let _ = writeln!(text, "about = {}", toml_string(&about(&tables)));
+    let _ = writeln!(text, "about = {}", toml_string(&about(&tables, loads(drill).len())));
     let _ = writeln!(text, "seed = {}", drill.start.seed);
     let _ = writeln!(text, "duration = \"{}\"", seconds(drill.duration));
     let uses_semantic = |action: &Action| matches!(action, Action::Semantic(_) | Action::Label { .. });
     let semantic = drill.start.policy.semantic.mode != SemanticMode::Off
         || tables.iter().any(|table| uses_semantic(&table.action));
     write_start(&mut text, &drill.start, semantic);
-    let _ = writeln!(text, "\n# Commands and their times.");
+    let loads = loads(drill);
+    write_loads(&mut text, drill, &loads);
+    if !tables.is_empty() {
+        let _ = writeln!(text, "\n# Commands and their times.");
+    }
     for CommandTable { at, action } in &tables {
         let (at, action) = (seconds(*at), written(action));
         let _ = writeln!(text, "\n[[command]]\nat = \"{at}\"\ndo = {action}");
@@ -103,7 +176,7 @@ fn write_heading(text: &mut String, drill: &Drill, heading: Heading<'_>) {
 }
 
 /// The description of the drill, in a sentence.
-fn about(tables: &[CommandTable]) -> String {
+fn about(tables: &[CommandTable], loads: usize) -> String {
     let actions = || tables.iter().map(|table| &table.action);
     let count = |keep: fn(&Action) -> bool| actions().filter(|action| keep(action)).count() as u64;
     let mut faults: Vec<&str> = actions()
@@ -122,6 +195,7 @@ fn about(tables: &[CommandTable]) -> String {
     faults.dedup();
     let parts = [
         (count(|action| matches!(action, Action::Burst { .. })), "burst"),
+        (loads as u64, "load"),
         (count(|action| matches!(action, Action::Send { .. })), "prompt"),
         (faults.len() as u64, "fault profile"),
         (count(|action| matches!(action, Action::Set(_))), "policy change"),
@@ -141,7 +215,7 @@ fn write_start(text: &mut String, start: &SessionStart, semantic: bool) {
     write_policy(text, &start.policy, semantic);
     let _ = writeln!(
         text,
-        "\n# The users, length limit and model of the bursts and prompts below."
+        "\n# The users, length limit, model and prompts of the bursts, loads and prompts below."
     );
     let _ = write!(text, "[requests]");
     write_pairs(text, &start.requests, &Table::new());

@@ -292,6 +292,8 @@ impl Scene {
             model: requests.model.clone(),
             answer_tokens: requests.answer_tokens,
             users: requests.user_ids(),
+            prompts: requests.prompts.clone(),
+            repeat: requests.repeat,
             ..SessionConfig::default()
         }
     }

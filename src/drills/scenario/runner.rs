@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::script::{Arrival, Callers, Impatience};
 use super::{Scene, recorded_calls};
 use crate::client::{CallContext, Env, ResilientClient, Transport};
-use crate::event::{Command, EventKind, Observer, Origin, TimedCommand, UserId};
+use crate::event::{Command, EventKind, Load, Observer, Origin, TimedCommand, UserId};
 use crate::openai::{ChatRequest, Message};
 use crate::session::engine::{Engine, Prompts};
 use crate::time::{Clock, Timestamp};
@@ -150,6 +150,7 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
                 })
                 .await;
             }
+            Arrival::Ramp { from_per_s, to_per_s } => self.ramp(&mut generator, from_per_s, to_per_s).await,
             Arrival::Burst { calls, every } => self.bursts(&mut generator, calls, every).await,
             Arrival::Closed { workers, think } => {
                 for worker in 0..workers {
@@ -180,6 +181,26 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
                 next = now;
             }
             next = next + gap(generator);
+        }
+    }
+
+    async fn ramp(self: &Arc<Self>, generator: &mut StdRng, rate: f64, until: f64) {
+        let clock = self.clock();
+        let from = clock.now();
+        let ramp = Load {
+            rate,
+            until: Some(until),
+            lasts: Some(self.until.since(from)),
+            ..Load::default()
+        };
+        let mut turn = 0;
+        while let Some(due) = ramp.due(f64::from(turn)) {
+            clock.sleep_until(from + due).await;
+            // a suspended caller does not make up for the calls it missed
+            if clock.now().since(from + due) <= SUSPENDED {
+                self.start(generator, turn);
+            }
+            turn += 1;
         }
     }
 
@@ -228,7 +249,10 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
         let callers = &self.callers;
         let clock = self.clock();
         let user = callers.users.get(turn as usize % callers.users.len().max(1));
-        let prompt = self.prompts.draw(generator).to_owned();
+        let user = user.map_or_else(UserId::default, |name| UserId::new(name));
+        let engine = &self.runner.engine;
+        let mixed = callers.prompts.repeat.map(|repeat| engine.next_prompt(&user, Some(repeat)));
+        let prompt = mixed.as_deref().unwrap_or_else(|| self.prompts.draw(generator)).to_owned();
         let cancelled_at =
             cancelled_after(callers.impatience.as_ref(), generator).map(|after| clock.now() + after);
         let key = (callers.keys > 0).then(|| format!("key {}", generator.random_range(0..callers.keys)));
@@ -244,7 +268,7 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
             request
         };
         let context = CallContext {
-            user: user.map_or_else(UserId::default, |name| UserId::new(name)),
+            user: user.clone(),
             origin: Origin::Burst {
                 burst: self.index + 1,
             },
@@ -256,11 +280,14 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
         };
         let stop = self.stop.token();
         let stream = self.runner.client.call(&request, context);
+        let engine = engine.clone();
         async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                ended = stream.finish() => drop(ended),
+                ended = stream.finish() => if let (Ok(_), Some(prompt)) = (ended, mixed) {
+                    engine.remember_prompt(user, prompt);
+                },
                 () = clock.sleep_until(cancelled_at.unwrap_or(Timestamp::MAX)) => {}
             }
         }

@@ -92,7 +92,7 @@ impl Default for PolicyChoice {
     }
 }
 
-/// Properties of the requests of burst and send commands, as in a live session.
+/// Properties of the requests of burst, load and send commands, as in a live session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestDefaults {
@@ -103,6 +103,16 @@ pub struct RequestDefaults {
     /// The model to request, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Prompts of bursts and loads, in turn; empty for composed ones, which are all distinct.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<String>,
+    /// Share of the prompts of bursts and loads that repeat one of the user's last 20 answered ones. Default: 0.4.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub repeat: f64,
+}
+
+fn is_usual(repeat: &f64) -> bool {
+    repeat.to_bits() == SessionConfig::default().repeat.to_bits()
 }
 
 impl Default for RequestDefaults {
@@ -117,6 +127,8 @@ impl From<&SessionConfig> for RequestDefaults {
             users: config.users.iter().map(ToString::to_string).collect(),
             answer_tokens: config.answer_tokens,
             model: config.model.clone(),
+            prompts: config.prompts.clone(),
+            repeat: config.repeat,
         }
     }
 }
@@ -201,6 +213,13 @@ pub enum Arrival {
         /// Mean calls per second.
         per_s: f64,
     },
+    /// A rate that rises or falls steadily from the first call to the end of the group.
+    Ramp {
+        /// Calls per second at the beginning.
+        from_per_s: f64,
+        /// Calls per second at the end.
+        to_per_s: f64,
+    },
     /// Calls at once.
     Burst {
         /// Calls in a burst.
@@ -229,6 +248,9 @@ pub struct PromptMix {
     pub skew: f64,
     /// Prompts in place of the bundled ones, in the order of their ranks; at most the first `distinct` are used.
     pub list: Vec<String>,
+    /// Distinct prompts of which this share repeats one of the user's last 20 answered ones, as bursts and loads ask
+    /// them; in place of the distribution.
+    pub repeat: Option<f64>,
 }
 
 impl Default for PromptMix {
@@ -237,6 +259,7 @@ impl Default for PromptMix {
             distinct: 40,
             skew: 1.0,
             list: Vec::new(),
+            repeat: None,
         }
     }
 }

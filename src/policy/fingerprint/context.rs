@@ -18,18 +18,13 @@ impl RequestKey {
     /// Returns the key of the request without its prompt, and the prompt. `None` if there is no prompt to
     /// compare: the last message is not the user's, has content other than text, or has no text.
     pub fn without_prompt(scope: &Scope<'_>, request: &ChatRequest) -> Option<(Self, String)> {
-        let messages = request.messages();
-        let (last, earlier) = messages.split_last()?;
-        let (prompt, emptied) = take_text(last)?;
-        let mut out = Vec::with_capacity(512);
-        out.extend_from_slice(DOMAIN);
-        push_scope(&mut out, scope);
-        push_body(&mut out, request, Some((earlier, &emptied)));
-        let key = Self {
-            fingerprint: Fingerprint(xxh3_128(&out)),
-            canonical: out.into(),
-        };
-        Some((key, prompt))
+        scope.with_parts(|parts| around(parts, request.body()))
+    }
+
+    /// The same for a request of which only the key is known.
+    pub fn prompt_removed(&self) -> Option<(Self, String)> {
+        let (scope, body) = self.split()?;
+        around(scope, &serde_json::from_slice(body).ok()?)
     }
 
     /// Returns the prompt of a request, read from its key; the same as [`without_prompt`](Self::without_prompt)
@@ -40,6 +35,21 @@ impl RequestKey {
         let (prompt, _) = take_text(body.get("messages")?.as_array()?.last()?)?;
         Some(prompt)
     }
+}
+
+/// The key of a request without its prompt, and the prompt.
+fn around(scope: [&[u8]; 4], body: &Map<String, Value>) -> Option<(RequestKey, String)> {
+    let (last, earlier) = body.get("messages")?.as_array()?.split_last()?;
+    let (prompt, emptied) = take_text(last)?;
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(DOMAIN);
+    push_scope(&mut out, scope);
+    push_body(&mut out, body, Some((earlier, &emptied)));
+    let key = RequestKey {
+        fingerprint: Fingerprint(xxh3_128(&out)),
+        canonical: out.into(),
+    };
+    Some((key, prompt))
 }
 
 /// Returns the text of a user message, and the message without it.
@@ -98,7 +108,8 @@ mod tests {
             });
         let context = RequestKey::without_prompt(&scope, &request);
         let full = RequestKey::new(&scope, &request);
-        // both ways of reading the prompt agree
+        // all ways of reading the prompt agree
+        assert_eq!(full.prompt_removed(), context);
         assert_eq!(full.prompt(), context.as_ref().map(|(_, prompt)| prompt.clone()));
         assert!(context.as_ref().is_none_or(|(key, _)| *key != full));
         context

@@ -271,19 +271,14 @@ pub(super) fn upstream_name(upstream: &UpstreamInfo) -> &str {
 
 /// `429 30%, 500 10%`.
 fn rates(profile: &FaultProfile) -> String {
-    let mut text = String::new();
-    for kind in FaultKind::ALL {
-        let rate = profile.rate(kind);
-        if rate > 0.0 {
-            let gap = if text.is_empty() { "" } else { ", " };
-            text.extend([gap, kind.label()]);
-            text += " ";
-            text += &units::rate(rate);
-        }
+    let kinds = FaultKind::ALL.iter().filter(|kind| profile.rate(**kind) > 0.0);
+    let rates = kinds.map(|kind| format!("{} {}", kind.label(), units::rate(profile.rate(*kind))));
+    let slots = profile
+        .capacity
+        .map(|capacity| format!("{} at a time", capacity.parallel));
+    let all: Vec<String> = rates.chain(slots).collect();
+    if all.is_empty() {
+        return "no faults".to_owned();
     }
-    if text.is_empty() {
-        "no faults".to_owned()
-    } else {
-        text
-    }
+    all.join(", ")
 }

@@ -175,6 +175,9 @@ fn fault_wordings(view: &View<'_>) -> Vec<String> {
             "{mark} FAULTS ON {name} {}",
             units::rate(session.faults.total())
         ));
+    } else if let Some(capacity) = session.faults.capacity {
+        texts.push(format!("{mark} FAULTS ON {name}: {} at a time", capacity.parallel));
+        texts.push(format!("{mark} FAULTS ON {name}"));
     } else {
         texts.push(format!("{mark} FAULTS ON {name}"));
     }
