@@ -99,6 +99,7 @@ fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
         .enable_all()
         .build()?;
     let code = match &cli.mode {
+        Some(Mode::Tour) => control_room::open(cli, &runtime, exits),
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port, exits)),
         Some(Mode::Picture { file, size }) => picture(file, size, cli.overwrite),
         Some(Mode::Scenarios) => subcommands::scenarios(),

@@ -26,6 +26,7 @@ pub mod plot;
 pub mod signals;
 pub mod terminal;
 pub mod theme;
+pub(crate) mod tour;
 pub mod ui;
 pub mod undo;
 pub mod update;
@@ -45,7 +46,7 @@ use tokio::process::Child;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Event, UserId};
+use crate::event::{Event, Load, UserId};
 use crate::session::source::{Received, Tail};
 use crate::settings::FaultProfile;
 use crate::state::State;
@@ -167,6 +168,10 @@ pub struct TuiOptions {
     pub prompts: Vec<String>,
     /// The command that edits a prompt, as a shell reads it.
     pub editor: String,
+    /// The load to start first.
+    pub load: Option<Load>,
+    /// True to begin with the guided tour.
+    pub tour: bool,
 }
 
 /// The reason why the loop ended.
@@ -312,7 +317,7 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         if let Some(notice) = damage.or(options.notice) {
             ui.say(notice, now);
         }
-        Ok(Self {
+        let mut event_loop = Self {
             session,
             host,
             keymap,
@@ -323,7 +328,32 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             skipped: 0,
             editor: options.editor,
             lent: Arc::default(),
-        })
+        };
+        event_loop.begin(options.load, options.tour, now);
+        Ok(event_loop)
+    }
+
+    /// Starts what the command line asks for.
+    fn begin(&mut self, load: Option<Load>, tour: bool, now: Timestamp) {
+        let (ui, state) = (&mut self.ui, &self.session.state);
+        let mut commands = Vec::new();
+        if let Some(load) = load {
+            commands.extend(update::start_load(ui, state, load, now));
+        }
+        if tour {
+            commands.extend(tour::start(ui, state, now));
+        }
+        for command in commands {
+            self.session.outputs.send(command, &mut self.ui, now);
+        }
+    }
+
+    /// Goes on with the tour as far as its conditions hold.
+    fn advance_tour(&mut self) {
+        let now = self.session.clock.now();
+        for command in tour::advance(&mut self.ui, &self.session.state, now) {
+            self.session.outputs.send(command, &mut self.ui, now);
+        }
     }
 
     /// Runs the loop until it ends, or until the terminal is gone.
@@ -345,6 +375,7 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut open = true;
         loop {
+            self.advance_tour();
             self.draw_if_due()?;
             let due = self.pace.due();
             let clock = self.session.clock;
@@ -510,6 +541,11 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         let (outputs, ui) = (&self.session.outputs, &mut self.ui);
         match effect {
             Effect::Send(command) => outputs.send(command, ui, now),
+            Effect::SendAll(commands) => {
+                for command in commands {
+                    outputs.send(command, ui, now);
+                }
+            }
             Effect::Copy(text) => outputs::copy(&text, &mut self.host, ui, now)?,
             Effect::Save(content, file) => {
                 let policy = match content {

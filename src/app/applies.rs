@@ -95,6 +95,10 @@ const USED: &[(&str, &[&str])] = &[
             "insecure_http",
         ],
     ),
+    (
+        "tour",
+        &["seed", "users", "journal", "overwrite", "no_mouse", "ascii", "color", "theme"],
+    ),
     ("compare", &["seed", "overwrite"]),
     ("fuzz", &["seed", "journal", "overwrite"]),
     ("replay", &["users", "no_mouse", "ascii", "color", "theme"]),
@@ -209,6 +213,9 @@ mod tests {
             "record" | "api_key_file" | "ca_file" | "journal" => "a-file",
             "color" => "never",
             "theme" => "high-contrast",
+            "load" => "3/s 5s",
+            "repeat" => "10%",
+            "prompts" => "a-file",
             "panic_in" => "ui",
             _ => panic!("give --{id} a value in this test"),
         }
@@ -216,6 +223,7 @@ mod tests {
 
     /// Each subcommand with what it requires, alone and with what options may need.
     const SUBCOMMANDS: &[&[&str]] = &[
+        &["tour"],
         &["simulate"],
         &["simulate", "--upstream", "http://127.0.0.1:9"],
         &["run", "outage"],
@@ -262,6 +270,7 @@ mod tests {
             },
             "journal" => |cli| match &cli.mode {
                 Some(Mode::Run { journal, .. } | Mode::Fuzz { journal, .. }) => format!("{journal:?}"),
+                Some(Mode::Tour) => format!("{:?}", cli.journal),
                 other => panic!("{other:?} writes no journal"),
             },
             _ => panic!("--{id} is used by a subcommand: show its effect in this test"),

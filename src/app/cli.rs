@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::drills::compare::{Layer, Sweep};
+use crate::event::{Load, read_share};
 
 /// A terminal control room for LLM API resilience.
 #[derive(Clone, Debug, Parser)]
@@ -16,6 +17,8 @@ use crate::drills::compare::{Layer, Sweep};
     about = "A terminal control room for LLM API resilience: cache, retries, rate limits and circuit breaker, shown and controlled by keys.",
     after_help = "Examples:
   seawall                                      open the control room on the built-in simulator
+  seawall tour                                 see what each guard does, in two minutes
+  seawall --load '10/s 60s' --repeat 0%        start with ten calls per second for a minute
   seawall --upstream http://127.0.0.1:8033     use a llama-server
   seawall --upstream https://openrouter.ai/api/v1 --header 'X-Title: drill'
                                                use a gateway, with a header of its own
@@ -106,6 +109,20 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PROFILE", global = true)]
     pub(crate) faults: Option<String>,
 
+    /// Start with this load, as `:load` takes it: '10/s 60s', '300/m', '2..20/s 60s', '5/s as ana poisson'. Without a
+    /// terminal it replaces the drill and needs a duration
+    #[arg(long, value_name = "RATE [DURATION]")]
+    pub(crate) load: Option<Load>,
+
+    /// Share of the prompts of bursts and loads that repeat one of the user's last answered ones
+    #[arg(long, value_name = "P%", default_value = "40%", value_parser = read_share)]
+    pub(crate) repeat: f64,
+
+    /// File of prompts for bursts and loads, in turn: a prompt per line, or JSON lines with a field `prompt` [default:
+    /// distinct prompts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prompts: Option<PathBuf>,
+
     /// Seed of all random draws: prompts, faults, waits [default: 7]
     #[arg(long, value_name = "N", global = true, value_parser = whole_number)]
     pub(crate) seed: Option<u64>,
@@ -167,6 +184,8 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Mode {
+    /// Guided tour on the simulator: what each guard does, in two minutes
+    Tour,
     /// Run the simulator alone, to test any other program against its faults
     Simulate {
         /// Port on 127.0.0.1; 0 takes a free one and prints it

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::app::cli::{Cli, ColorChoice, PanicIn, ThemeChoice};
+use crate::app::cli::{Cli, ColorChoice, Mode, PanicIn, ThemeChoice};
 use crate::app::exit::Exits;
 use crate::app::output::OutputFile;
 use crate::drills::record::{Recorder, SaveTarget};
 use crate::drills::smoke::{self, DrillError};
 use crate::drills::whatif::WhatIf;
-use crate::event::UserId;
+use crate::event::{Command, Load, UserId};
 use crate::journal::{Header, Journal, LiveJournal};
 use crate::semantic::label_store::LabelWriter;
 use crate::session::bus::{Bus, Tap};
@@ -34,14 +34,19 @@ use super::{UNREACHABLE, USAGE, complain, options};
 
 /// Opens the control room, or runs the drill where there is no terminal.
 pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime, exits: &Exits) -> eyre::Result<u8> {
-    let config = options::session_config(cli)?;
-    if let Some(refused) = refused_record(cli) {
+    let mut config = options::session_config(cli)?;
+    let headless_mode = cli.no_tui || !options::has_terminal();
+    if matches!(cli.mode, Some(Mode::Tour)) {
+        // the environment may name a real one
+        config.upstream = None;
+    }
+    if let Some(refused) = refused_record(cli).or_else(|| refused_headless(cli).filter(|_| headless_mode)) {
         complain(refused);
         return Ok(USAGE);
     }
     // before signals are left to the mode: a pipe without a reader blocks here
     let journal = OutputFile::maybe("--journal", cli.journal.as_deref(), cli.overwrite)?;
-    if cli.no_tui || !options::has_terminal() {
+    if headless_mode {
         runtime.block_on(headless(cli, config, journal, exits))
     } else {
         // on this thread, not in a task: a panic here must restore the terminal, one in a task must not
@@ -153,6 +158,8 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
         editor: set("VISUAL")
             .or_else(|| set("EDITOR"))
             .unwrap_or_else(|| "vi".to_owned()),
+        load: cli.load.clone(),
+        tour: matches!(cli.mode, Some(Mode::Tour)),
     }
 }
 
@@ -274,6 +281,17 @@ fn refused_record(cli: &Cli) -> Option<String> {
     }
 }
 
+/// Returns the reason why the mode or the load needs a terminal.
+fn refused_headless(cli: &Cli) -> Option<String> {
+    if matches!(cli.mode, Some(Mode::Tour)) {
+        return Some("`seawall tour` needs a terminal, but stdout is not one".into());
+    }
+    let load = cli.load.as_ref().filter(|load| load.lasts.is_none())?;
+    Some(format!(
+        "--load '{load}' has no end: without a terminal add a duration, such as '{load} 60s'"
+    ))
+}
+
 /// The destination of drills: the requested file, or a dated file in this directory.
 fn save_target(cli: &Cli) -> SaveTarget {
     match &cli.record {
@@ -356,6 +374,12 @@ async fn headless(
     if !cli.no_tui {
         complain("stdout is not a terminal; running the drill instead of the control room");
     }
+    if let (Some(load), Some(upstream)) = (&cli.load, &config.upstream)
+        && let Some(calls) = load.total()
+    {
+        let host = SafeText::new(upstream.url.host_str().unwrap_or_default()).single_line();
+        complain(format_args!("--load makes {calls} calls to {host}"));
+    }
     let faults = config.faults.clone();
     let mut signals = Signals::listen()?;
     let hold = exits.hold();
@@ -367,7 +391,7 @@ async fn headless(
     let ended = tokio::select! {
         biased;
         exit = signals.ended() => Err(exit),
-        report = drill(&session, &mut files, &faults) => Ok(report),
+        report = drill(&session, &mut files, &faults, cli.load.as_ref()) => Ok(report),
     };
     session.shutdown().await;
     let files = files.finish(session.clock()).await;
@@ -395,11 +419,12 @@ async fn headless(
     Ok(u8::from(!report.recovered))
 }
 
-/// Runs the drill once the upstream is reached, and reports its progress on stderr.
+/// Runs the drill or the load once the upstream is reached, and reports its progress on stderr.
 async fn drill(
     session: &Session,
     files: &mut SessionFiles,
     faults: &FaultProfile,
+    load: Option<&Load>,
 ) -> eyre::Result<smoke::Report> {
     smoke::reach(session).await?;
     files.begin()?;
@@ -409,6 +434,14 @@ async fn drill(
     let _progress = Progress::of(PROGRESS, move || {
         format!("{}: {}", name(), bus.with_state(smoke::progress))
     });
+    if let Some(load) = load {
+        "load".clone_into(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
+        let load = Some(load.clone());
+        session.engine().execute(Command::SetLoad { load });
+        session.engine().settled().await;
+        let text = session.bus().with_state(smoke::summary);
+        return Ok(smoke::Report { text, recovered: true });
+    }
     let begin = |name: &str| name.clone_into(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(smoke::run(session, faults, begin).await)
 }

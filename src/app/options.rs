@@ -125,8 +125,15 @@ pub(crate) fn session_config(cli: &Cli) -> eyre::Result<SessionConfig> {
         embedder_roots: extra_roots(cli)?,
         model: cli.model.clone(),
         answer_tokens: cli.max_tokens,
+        prompts: prompts(cli)?,
+        repeat: cli.repeat,
         ..SessionConfig::default()
     })
+}
+
+/// Returns the prompts of the command line for bursts and loads.
+fn prompts(cli: &Cli) -> Result<Vec<String>, ConfigError> {
+    cli.prompts.as_deref().map_or(Ok(Vec::new()), file::read_prompts)
 }
 
 /// Returns true if stdin and stdout are terminals.

@@ -1,12 +1,13 @@
 //! A load: calls at a rate, as `:load`, `--load` and scenario files write it.
 //!
 //! ```text
-//! RATE [DURATION] [repeat P%] [as USER|all] [poisson]
+//! RATE [DURATION] [repeat P%] [as USER|all] [poisson] [whole]
 //!
 //! 10/s 60s            600 calls in a minute
 //! 300/m               five per second until it is stopped
 //! 2..20/s 60s         a ramp
 //! 5/s 30s repeat 0% as ana poisson
+//! 5/s whole           answers are not streamed
 //! ```
 
 use std::fmt;
@@ -28,7 +29,7 @@ const SLOWEST: f64 = 1.0 / 3_600.0;
 /// The longest load.
 const LONGEST: Duration = Duration::from_hours(24);
 /// The end of an error message.
-const FORM: &str = "write RATE [DURATION] [repeat P%] [as USER|all] [poisson], such as 10/s 60s";
+const FORM: &str = "write RATE [DURATION] [repeat P%] [as USER|all] [poisson] [whole], such as 10/s 60s";
 
 /// Calls at a rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct Load {
     /// True for a Poisson process in place of equal intervals.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub poisson: bool,
+    /// True for answers that are not streamed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
 impl Default for Load {
@@ -62,6 +66,7 @@ impl Default for Load {
             repeat: None,
             users: BurstUsers::All,
             poisson: false,
+            whole: false,
         }
     }
 }
@@ -156,7 +161,8 @@ impl fmt::Display for Load {
         if let BurstUsers::One(user) = &self.users {
             write!(f, " as {user}")?;
         }
-        f.write_str(if self.poisson { " poisson" } else { "" })
+        f.write_str(if self.poisson { " poisson" } else { "" })?;
+        f.write_str(if self.whole { " whole" } else { "" })
     }
 }
 
@@ -185,6 +191,7 @@ impl FromStr for Load {
             seen.push(key);
             match word {
                 "poisson" => load.poisson = true,
+                "whole" => load.whole = true,
                 "repeat" => load.repeat = Some(read_share(words.next().unwrap_or_default())?),
                 "as" => match words.next() {
                     Some("all") => load.users = BurstUsers::All,

@@ -324,10 +324,16 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
     }
 
     /// A request of a command; its answer has at most `tokens` LLM tokens, 0 for no limit.
-    fn request(&self, messages: impl IntoIterator<Item = Message>, tokens: u32) -> ChatRequest {
-        let request = ChatRequest::new(messages)
-            .stream(true)
-            .with("stream_options", serde_json::json!({ "include_usage": true }));
+    fn request(
+        &self,
+        messages: impl IntoIterator<Item = Message>,
+        tokens: u32,
+        stream: bool,
+    ) -> ChatRequest {
+        let mut request = ChatRequest::new(messages).stream(stream);
+        if stream {
+            request = request.with("stream_options", serde_json::json!({ "include_usage": true }));
+        }
         self.style.complete(&request, tokens).into_owned()
     }
 
@@ -344,7 +350,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         };
         let system = chat.system.as_deref().map(Message::system);
         let messages = system.into_iter().chain(earlier).chain([question.clone()]);
-        let mut request = self.request(messages, self.style.answer_tokens);
+        let mut request = self.request(messages, self.style.answer_tokens, true);
         if let Some(temperature) = chat.temperature {
             request = request.temperature(temperature);
         }

@@ -12,6 +12,7 @@ mod dated;
 mod error;
 mod listing;
 mod overrides;
+mod prompts;
 mod read;
 mod users;
 mod write;
@@ -20,6 +21,7 @@ pub use dated::NewFile;
 pub use error::ConfigError;
 pub(crate) use error::{printable_path, single_line, value_error};
 pub use listing::settings_list;
+pub use prompts::read_prompts;
 use read::setting_line;
 pub(crate) use read::{
     MAX_FILE_BYTES, find_text, journal_name, line_at, open_journal, parse_error, parse_toml, read_limited,

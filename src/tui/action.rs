@@ -57,6 +57,8 @@ actions! {
     Burst50 "burst50" Do "burst 50" "burst of 50 calls";
     BurstOf "burst_of" Do "burst of N" "burst of N calls: type the number after it";
     BurstAll "burst_all" Do "burst, all users" "burst of N calls as every user in turn";
+    Load "load" Do "load" "load: start or end calls at a rate; load 10/s 60s sets it";
+    Tour "tour" Do "tour" "guided tour: what each guard does, in two minutes";
     Stop "stop" Do "stop" "stop every running call and the burst";
     ToggleFaults "toggle_faults" Do "faults" "turn faults on or off";
     ChooseFaults "choose_faults" Do "choose faults" "choose a fault profile and its rates";

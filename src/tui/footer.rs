@@ -23,12 +23,14 @@ use super::wrap;
 type Row = (Action, u8);
 
 /// Before the first call.
-const FIRST: [Row; 9] = [
+const FIRST: [Row; 11] = [
     (Action::Burst10, 1),
     (Action::Burst50, 2),
+    (Action::Load, 3),
     (Action::ToggleFaults, 4),
     (Action::ChooseFaults, 7),
     (Action::Prompt, 5),
+    (Action::Tour, 6),
     (Action::Palette, 8),
     (Action::WhatIf, 9),
     (Action::CycleSemantic, 10),
@@ -36,14 +38,16 @@ const FIRST: [Row; 9] = [
 ];
 
 /// A live session.
-const LIVE: [Row; 19] = [
+const LIVE: [Row; 21] = [
     (Action::Burst10, 1),
     (Action::Burst50, 2),
+    (Action::Load, 3),
     (Action::ToggleFaults, 4),
     (Action::ChooseFaults, 9),
     (Action::Stop, 5),
     (Action::LongerWindow, 10),
     (Action::Open, 6),
+    (Action::Tour, 8),
     (Action::Zoom, 11),
     (Action::Pause, 12),
     (Action::Filter, 13),
@@ -231,6 +235,7 @@ fn label(action: Action, ui: &Ui, state: &State) -> Cow<'static, str> {
         (Context::Normal, Action::Leave) => "back",
         (Context::Normal, Action::ToggleFaults) if state.session.faults_on => "faults off",
         (Context::Normal, Action::ToggleFaults) => "faults on",
+        (Context::Normal, Action::Load) if state.session.running_load().is_some() => "load off",
         (Context::Normal, Action::Burst50) if ui.size.width < CHAT_WIDTH => "50",
         (Context::Normal, Action::Burst50) => "burst 50",
         (Context::Normal, Action::Pause) => match ui.paused {

@@ -22,6 +22,7 @@ use ratatui::layout::{Position, Rect};
 
 use super::input;
 use super::pane::PaneId;
+use super::tour;
 use super::ui::Ui;
 
 /// The smallest width with panes.
@@ -104,6 +105,8 @@ pub struct Areas {
     pub dividers: Vec<Rect>,
     /// Columns left of the time axis.
     pub gutter: u16,
+    /// The box of the tour.
+    pub tour: Rect,
     /// The prompt.
     pub input: Rect,
     /// Keys and messages.
@@ -237,6 +240,7 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
             _ if tier >= Tier::Medium => 29,
             _ => 24,
         },
+        tour: Rect::default(),
         input: Rect::default(),
         footer: Rect::default(),
         focus: ui.focus,
@@ -250,6 +254,7 @@ pub fn layout(area: Rect, ui: &Ui) -> Areas {
     areas.sentence = rows.top(1);
     areas.counts = rows.top(1);
     areas.footer = rows.bottom(1);
+    areas.tour = rows.bottom(tour::rows(ui, area.width, area.height));
     let lines = input::height(ui, area.width, (area.height / 5).max(1));
     areas.input = rows.bottom(lines);
     let body = rows.left;

@@ -277,6 +277,12 @@ pub struct Glyphs {
     pub dot: &'static str,
     /// In place of omitted text.
     pub ellipsis: &'static str,
+    /// A step of the tour: past.
+    pub step_done: &'static str,
+    /// A step of the tour: the one that is shown.
+    pub step_here: &'static str,
+    /// A step of the tour: to come.
+    pub step_ahead: &'static str,
     /// Borders: horizontal, vertical, corners (top left, top right, bottom left, bottom right).
     pub border: [&'static str; 6],
     /// Junctions of a rule and a divider: down, left, right, cross.
@@ -317,6 +323,9 @@ pub const UNICODE: Glyphs = Glyphs {
     fills: ["░", "▒", "▓", "▚", "█", "╳", "·"],
     dot: "·",
     ellipsis: "…",
+    step_done: "●",
+    step_here: "◉",
+    step_ahead: "○",
     border: ["─", "│", "╭", "╮", "╰", "╯"],
     tees: ["┬", "┤", "├", "┼"],
     heavy_rule: "━",
@@ -353,6 +362,9 @@ pub const ASCII: Glyphs = Glyphs {
     fills: [".", "4", "5", "c", "t", "x", "o"],
     dot: "-",
     ellipsis: "~",
+    step_done: "*",
+    step_here: "@",
+    step_ahead: ".",
     border: ["-", "|", "+", "+", "+", "+"],
     tees: ["+", "+", "+", "+"],
     heavy_rule: "=",

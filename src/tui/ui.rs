@@ -16,6 +16,7 @@ use super::overlay::{Overlay, whatif};
 use super::pane::PaneId;
 use super::playback::bar::Playback;
 use super::plot::Window;
+use super::tour::Tour;
 use super::undo::{Change, Reverse, Undo};
 
 /// The lifetime of a message.
@@ -90,6 +91,8 @@ pub struct Ui {
     pub read_only: bool,
     /// The position of playback; `None` for a live session.
     pub playback: Option<Playback>,
+    /// The guided tour, while it runs.
+    pub tour: Option<Box<Tour>>,
 }
 
 /// The target of typed keys.

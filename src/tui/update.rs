@@ -28,11 +28,13 @@ use super::overlay::{Faults, Help, Overlay, Palette, Save, area_of, help};
 use super::pane::PaneId;
 use super::playback::bar::Control;
 use super::theme::Theme;
+use super::tour;
 use super::ui::Ui;
 use super::view::View;
 
 pub use blocked::blocked;
 pub(super) use blocked::one_line;
+pub(super) use command::start_load;
 
 /// The read-only inputs of an update.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,8 @@ pub struct UpdateContext<'a> {
 pub enum Effect {
     /// Send a command to the engine.
     Send(Command),
+    /// Send several, in order.
+    SendAll(Vec<Command>),
     /// Copy text to the clipboard.
     Copy(String),
     /// Save to a new file of this name; `None`: a name with the date.
@@ -108,6 +112,9 @@ pub fn matters(input: &Terminal) -> bool {
 }
 
 fn key_pressed(ui: &mut Ui, context: &UpdateContext<'_>, key: KeyEvent) -> Option<Effect> {
+    if let Some(effect) = tour::key(ui, context.state, context.now, key) {
+        return Some(effect);
+    }
     let chord = Chord::from_event(key);
     if let Some(action) = context.keymap.action(ui.keys(), chord) {
         return perform(ui, context, action);
@@ -246,7 +253,10 @@ fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Optio
         (Overlay::Palette(palette), Action::Accept) if palette.with_text().is_some() => {
             let (action, text) = palette.with_text()?;
             let text = text.to_owned();
-            chat::set(ui, context, action, &text)
+            match action {
+                Action::Load => command::load_typed(ui, context, &text),
+                _ => chat::set(ui, context, action, &text),
+            }
         }
         (Overlay::Palette(palette), Action::Accept) => {
             let (chosen, number) = (palette.chosen(), palette.number());

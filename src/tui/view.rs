@@ -12,6 +12,7 @@ use super::keymap::Keymap;
 use super::layout::{Tier, layout};
 use super::pane;
 use super::theme::{Role, Theme};
+use super::tour;
 use super::ui::{Mode, Ui};
 use super::{footer, input, overlay};
 
@@ -69,6 +70,10 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
         cursor = pane::filter_cursor(view, &areas);
     }
     footer::render(view, keymap, areas.footer, buf);
+    if let Some(running) = &view.ui.tour {
+        tour::dim_others(view, running, &areas, buf);
+        tour::render(view, running, areas.tour, buf);
+    }
     if !view.ui.overlays.is_empty() {
         dim(
             Rect {

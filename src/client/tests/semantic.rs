@@ -694,11 +694,13 @@ async fn the_mode_at_the_time_of_serving_counts() {
     assert_eq!(
         lines,
         [
-            "2 Empty of 0",
-            "2 stored 1",
-            "4 shadow 0.75 of #2",
-            "4 compared with #2: 1.0 true",
-            "4 stored 2",
+            // each time it is switched on, the answers stored before are indexed
+            "0 stored 1",
+            "2 hit 0.75 of #1 \"the red boat sails\": hello sea",
+            "0 stored 2",
+            "4 shadow 0.75 of #3",
+            "4 compared with #3: 1.0 true",
+            "4 stored 3",
             "5 hit 0.75 of #4 \"the AnsweredShadow boat sails\": hello sea",
         ]
     );

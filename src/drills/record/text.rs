@@ -99,12 +99,13 @@ fn write_loads(text: &mut String, drill: &Drill, loads: &[RecordedLoad<'_>]) {
         let _ = writeln!(
             text,
             "\n[[callers]]\nusers = [{}]\narrival.{arrival}\nfrom = \"{}\"\nuntil = \"{}\"\n\
-             prompts = {{ repeat = {} }}\nmax_tokens = {}",
+             prompts = {{ repeat = {} }}\nmax_tokens = {}{}",
             users.join(", "),
             seconds(from.saturating_sub(early)),
             seconds(*until),
             plan.repeat.unwrap_or(requests.repeat),
             requests.answer_tokens.min(TRAFFIC_TOKENS),
+            if plan.whole { "\nstream = false" } else { "" },
         );
     }
 }

@@ -58,7 +58,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
                 }
                 let user = engine.user(&users, u64::from(turn));
                 let prompt = engine.prompts().next(&user, None);
-                engine.start_traffic(&mut engine.lock(), prompt, user, Origin::Burst { burst });
+                engine.start_traffic(&mut engine.lock(), prompt, user, Origin::Burst { burst }, true);
                 made += 1;
                 if u64::from(turn) % CALLS_AT_ONCE == CALLS_AT_ONCE - 1 {
                     tokio::task::yield_now().await;
@@ -164,11 +164,18 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
         }
         counts.calls += 1;
         let prompt = self.prompts().next(&user, plan.repeat);
-        self.start_traffic(&mut running, prompt, user, Origin::Load { load });
+        self.start_traffic(&mut running, prompt, user, Origin::Load { load }, !plan.whole);
     }
 
-    fn start_traffic(&self, running: &mut Running, prompt: Arc<str>, user: UserId, origin: Origin) {
-        let request = self.request([Message::user(&*prompt)], self.style.traffic_tokens());
+    fn start_traffic(
+        &self,
+        running: &mut Running,
+        prompt: Arc<str>,
+        user: UserId,
+        origin: Origin,
+        stream: bool,
+    ) {
+        let request = self.request([Message::user(&*prompt)], self.style.traffic_tokens(), stream);
         self.start(running, &request, user, origin, OnAnswer::Remember(prompt));
     }
 }

@@ -16,7 +16,7 @@ use crate::tui::wrap;
 pub const MAX_BURST: u32 = 100_000;
 
 /// The commands that take the rest of the line, by their first word.
-const WITH_TEXT: [Action; 2] = [Action::SetSystem, Action::SetTemperature];
+const WITH_TEXT: [Action; 3] = [Action::SetSystem, Action::SetTemperature, Action::Load];
 
 /// The state of the palette.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -140,6 +140,7 @@ fn state(view: &View<'_>, hours: bool) -> Vec<Span<'static>> {
         _ if view.ui.playback.is_some() => "REPLAY".to_owned(),
         Some(0) => "PAUSED".to_owned(),
         Some(events) => format!("PAUSED +{} events", units::amount(events)),
+        None if view.ui.tour.is_some() => "TOUR".to_owned(),
         None if running || view.state.session.running_load().is_some() => "LIVE".to_owned(),
         None => "READY".to_owned(),
     };

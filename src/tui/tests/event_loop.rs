@@ -146,6 +146,8 @@ fn rig(batches: Vec<(u64, Batch)>, state: State) -> Rig {
         notice: None,
         prompts: Vec::new(),
         editor: "vi".into(),
+        load: None,
+        tour: false,
     };
     let event_loop = EventLoop::new(session, Paper::default(), Keymap::builtin().unwrap(), options).unwrap();
     Rig {

@@ -7,6 +7,7 @@ use crate::state::{SemanticOutcome, State};
 use crate::tui::action::Action;
 use crate::tui::keymap::Context;
 use crate::tui::playback::bar::Control;
+use crate::tui::tour;
 use crate::tui::ui::Ui;
 
 /// Returns the reason why `action` is not possible now.
@@ -29,6 +30,8 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         Action::Burst10 | Action::Burst50 | Action::BurstOf | Action::BurstAll => {
             return burst(state);
         }
+        Action::Tour if !tour::is_possible(state) => tour::NEEDS_SIMULATOR,
+        Action::Tour if ui.tour.is_some() => "the tour is running: Esc leaves it",
         Action::MoreFaults if state.session.faults.total() >= 1.0 - 1e-9 => {
             "the failure rate is 100% already"
         }
@@ -124,6 +127,8 @@ fn changes_engine(action: Action) -> bool {
         action,
         Action::Prompt
             | Action::Burst10
+            | Action::Load
+            | Action::Tour
             | Action::Burst50
             | Action::BurstOf
             | Action::BurstAll

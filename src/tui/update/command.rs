@@ -2,14 +2,17 @@
 
 use super::blocked::{busy, one_line};
 use super::{Effect, Performed, UpdateContext, chat, perform as perform_action, typing};
-use crate::event::{BreakerMode, BurstUsers, Command, UserId};
+use crate::event::{BreakerMode, BurstUsers, Command, Load, UserId, read_load};
 use crate::settings::{FaultProfile, QueueOrder, SemanticMode};
+use crate::state::State;
 use crate::text::units;
+use crate::time::Timestamp;
 use crate::tui::action::Action;
 use crate::tui::overlay::palette::takes_number;
 use crate::tui::overlay::{Confirm, Faults, Overlay, faults};
 use crate::tui::pane::PaneId;
 use crate::tui::ui::{Mode, Ui};
+use crate::tui::tour;
 use crate::tui::undo::Reverse;
 
 /// The size of a burst without a number in the palette.
@@ -22,6 +25,8 @@ pub(super) fn perform(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) 
         Action::Burst50 => burst(ui, context, 50, false),
         Action::BurstOf => burst(ui, context, DEFAULT_BURST, false),
         Action::BurstAll => burst(ui, context, DEFAULT_BURST, true),
+        Action::Load => toggle_load(ui, context),
+        Action::Tour => Some(Effect::SendAll(tour::start(ui, context.state, context.now))),
         Action::Stop => Some(Effect::Send(Command::CancelAll)),
         Action::ToggleFaults => Some(toggle_faults(ui, context)),
         Action::MoreFaults => Some(more_faults(ui, context, 5)),
@@ -249,6 +254,63 @@ fn burst(ui: &mut Ui, context: &UpdateContext<'_>, calls: u32, all_users: bool) 
         None => format!("{calls} calls to an unknown upstream? y/N"),
     };
     ask(ui, question, Effect::Send(command))
+}
+
+/// Starts the last load, or ends the running one.
+fn toggle_load(ui: &mut Ui, context: &UpdateContext<'_>) -> Option<Effect> {
+    let session = &context.state.session;
+    if session.running_load().is_some() {
+        return Some(Effect::Send(Command::SetLoad { load: None }));
+    }
+    let last = session.load.as_ref().map(|load| load.plan.clone());
+    start_load(ui, context.state, last.unwrap_or_default(), context.now).map(Effect::Send)
+}
+
+/// Starts or ends a load as it was typed: `10/s 60s` or `off`.
+pub(super) fn load_typed(ui: &mut Ui, context: &UpdateContext<'_>, text: &str) -> Option<Effect> {
+    match read_load(text) {
+        Ok(load) => {
+            ui.overlays.clear();
+            ui.mode = Mode::Normal;
+            if let Some(reason) = super::blocked(Action::Load, ui, context.state) {
+                ui.say(format!("load: {reason}"), context.now);
+                return None;
+            }
+            match load {
+                Some(load) => start_load(ui, context.state, load, context.now).map(Effect::Send),
+                None => Some(Effect::Send(Command::SetLoad { load })),
+            }
+        }
+        // the palette stays open, so that the text can be corrected
+        Err(error) => {
+            ui.say(format!("load: {error}"), context.now);
+            None
+        }
+    }
+}
+
+/// The command that starts a load; asks for confirmation instead if it may cost money.
+pub(in crate::tui) fn start_load(ui: &mut Ui, state: &State, load: Load, now: Timestamp) -> Option<Command> {
+    let calls = load.total();
+    let command = Command::SetLoad {
+        load: Some(load.clone()),
+    };
+    let host = match &state.session.upstream {
+        Some(upstream) if upstream.loopback || upstream.simulated => {
+            ui.say(format!("load {load}: L ends it"), now);
+            return Some(command);
+        }
+        Some(upstream) => upstream.host.single_line(),
+        None => "an unknown upstream".to_owned(),
+    };
+    let question = match (calls, load.lasts) {
+        (Some(calls), Some(lasts)) => {
+            format!("{calls} paid calls to {host} in {}? y/N", units::setting(lasts))
+        }
+        _ => format!("{} paid calls to {host} until L ends it? y/N", load.rate_text()),
+    };
+    ask(ui, question, Effect::Send(command));
+    None
 }
 
 /// Performs the command selected in the palette.
