@@ -371,7 +371,10 @@ fn stacked(areas: &mut Areas, body: Rect, ui: &Ui) {
     let screen = areas.footer.bottom();
     let wide = body.width >= CHAT_WIDTH;
     let drawer = ui.focus == PaneId::Chat;
+    // the charts show what the tour explains
+    let touring = areas.tour.height > 0;
     let band = match (wide, drawer) {
+        _ if touring && !drawer => 2 * u16::from(wide),
         (_, true) => (screen * 2 / 5).clamp(8, 17),
         (true, false) if screen < 20 => 2,
         (true, false) if screen < LATENCY_HEIGHT => 3,
@@ -379,7 +382,7 @@ fn stacked(areas: &mut Areas, body: Rect, ui: &Ui) {
         (false, false) => 1,
     };
     let calls = match band {
-        _ if drawer => 3,
+        _ if drawer || touring => 3,
         2 => 5,
         _ => 6,
     };

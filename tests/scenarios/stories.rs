@@ -138,23 +138,36 @@ fn stories_of_a_failed_and_a_queued_call_in_full() {
     assert_eq!(
         story("outage", 230),
         "\
-#230 Failed after 1 attempt in 0.15s: 503 (injected); circuit open; 0.12s between attempts.
+#230 Failed after 3 attempts in 1.12s: 503 (injected) twice, then connection reset (injected); all attempts used; 1.02s between attempts.
 
   0.00s  asked    ben in burst 1: \"When does an idle timeout fire during a stream? (201)\"
                   fingerprint 9cb2deb9ff80, ~18 tokens, deadline 10m
   0.00s  cache    miss: never seen before; nearest is #226, another question
   0.00s  flight   new flight: the same request may join
   0.00s  limiter  admitted at once for 66 tokens; 19903 of 20000 and 58 of 60 requests left
-  0.00s  breaker  closed, admitted: 3 of 59 failed
+  0.00s  breaker  closed, admitted: 0 of 56 failed
   0.00s  try 1    sent
   0.00s  try 1    503 injected
   0.03s  try 1    failed after 0.03s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); not caused by your quota
   0.03s  limiter  0 of 66 reserved tokens charged
   0.03s  retry    attempt 2 in 0.12s: server overloaded
-                  drew 0.12s; budget 9.2 of 13.2; deadline in 10m
-  0.15s  breaker  rejected: opened 0.12s ago (5 failures in a row); next probe in 4.51s
-  0.15s  retry    no further attempt: circuit open; budget 9.2 of 13.2
-  0.15s  end      failed after 0.15s, 1 attempt
+                  drew 0.12s; budget 11.2 of 13.2; deadline in 10m
+  0.15s  limiter  admitted at once for 66 tokens; 19934 of 20000 and 57 of 60 requests left
+  0.15s  breaker  closed, admitted: 2 of 58 failed
+  0.15s  try 2    sent
+  0.15s  try 2    503 injected
+  0.20s  try 2    failed after 0.05s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); not caused by your quota
+  0.20s  limiter  0 of 66 reserved tokens charged
+  0.20s  retry    attempt 3 in 0.89s: server overloaded
+                  drew 0.89s; budget 10.2 of 13.2; deadline in 10m
+  1.10s  limiter  admitted at once for 66 tokens; 19934 of 20000 and 58 of 60 requests left
+  1.10s  breaker  closed, admitted: 4 of 59 failed
+  1.10s  try 3    sent
+  1.10s  try 3    reset injected
+  1.12s  try 3    failed after 0.03s: simulator closed the connection before it answered; the request may have been processed
+  1.12s  limiter  66 of 66 reserved tokens charged
+  1.12s  retry    no further attempt: all attempts used; budget 8.8 of 12.8
+  1.12s  end      failed after 1.12s, 3 attempts
 "
     );
     assert_eq!(
