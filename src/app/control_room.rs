@@ -440,7 +440,10 @@ async fn drill(
         session.engine().execute(Command::SetLoad { load });
         session.engine().settled().await;
         let text = session.bus().with_state(smoke::summary);
-        return Ok(smoke::Report { text, recovered: true });
+        return Ok(smoke::Report {
+            text,
+            recovered: true,
+        });
     }
     let begin = |name: &str| name.clone_into(&mut part.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(smoke::run(session, faults, begin).await)

@@ -324,12 +324,7 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
     }
 
     /// A request of a command; its answer has at most `tokens` LLM tokens, 0 for no limit.
-    fn request(
-        &self,
-        messages: impl IntoIterator<Item = Message>,
-        tokens: u32,
-        stream: bool,
-    ) -> ChatRequest {
+    fn request(&self, messages: impl IntoIterator<Item = Message>, tokens: u32, stream: bool) -> ChatRequest {
         let mut request = ChatRequest::new(messages).stream(stream);
         if stream {
             request = request.with("stream_options", serde_json::json!({ "include_usage": true }));

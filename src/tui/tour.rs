@@ -154,9 +154,15 @@ fn enter(ui: &mut Ui, state: &State, now: Timestamp, step: usize) -> Vec<Command
     (tour.step, tour.text) = (step, 0);
     tour.record = Record::begin(state, now);
     // focus marks the guard that the step is about
-    ui.focus = script.panes.first().and_then(|name| pane(name)).unwrap_or_default();
+    ui.focus = script
+        .panes
+        .first()
+        .and_then(|name| pane(name))
+        .unwrap_or_default();
     ui.zoomed = false;
-    let mut policy = Policy::default().with_settings(&script.policy).unwrap_or_default();
+    let mut policy = Policy::default()
+        .with_settings(&script.policy)
+        .unwrap_or_default();
     policy.name = format!("tour-{}", step + 1);
     let profile = script.faults.clone().unwrap_or_else(|| default_faults(ui));
     let reset = [

@@ -9,9 +9,9 @@ use toml::{Table, Value};
 use super::expect::Bounds;
 use super::{Drill, SessionStart};
 use crate::drills::scenario::Measure;
+use crate::drills::scenario::command::{Action, CommandTable};
 use crate::event::{BurstUsers, Command, Load, TimedCommand};
 use crate::session::engine::TRAFFIC_TOKENS;
-use crate::drills::scenario::command::{Action, CommandTable};
 use crate::settings::file;
 use crate::settings::{
     FaultProfile, LatencyProfile, Policy, SemanticMode, toml_key, toml_string, toml_value,
@@ -64,10 +64,14 @@ pub(super) fn loads(drill: &Drill) -> Vec<RecordedLoad<'_>> {
             last.until = last.until.min(at);
         }
         running = plan.is_some();
-        loads.extend(plan.map(|plan| RecordedLoad {
-            plan,
-            from: at,
-            until: plan.lasts.map_or(drill.duration, |lasts| drill.duration.min(at + lasts)),
+        loads.extend(plan.map(|plan| {
+            RecordedLoad {
+                plan,
+                from: at,
+                until: plan
+                    .lasts
+                    .map_or(drill.duration, |lasts| drill.duration.min(at + lasts)),
+            }
         }));
     }
     loads.retain(|load| load.from < load.until);
@@ -116,7 +120,11 @@ pub(super) fn write(drill: &Drill, heading: Heading<'_>, tested: &[TestedBounds]
     let mut text = String::new();
     write_heading(&mut text, drill, heading);
     let _ = writeln!(text, "name = {}", toml_string(heading.name));
-    let _ = writeln!(text, "about = {}", toml_string(&about(&tables, loads(drill).len())));
+    let _ = writeln!(
+        text,
+        "about = {}",
+        toml_string(&about(&tables, loads(drill).len()))
+    );
     let _ = writeln!(text, "seed = {}", drill.start.seed);
     let _ = writeln!(text, "duration = \"{}\"", seconds(drill.duration));
     let uses_semantic = |action: &Action| matches!(action, Action::Semantic(_) | Action::Label { .. });

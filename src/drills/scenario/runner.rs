@@ -251,8 +251,14 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
         let user = callers.users.get(turn as usize % callers.users.len().max(1));
         let user = user.map_or_else(UserId::default, |name| UserId::new(name));
         let engine = &self.runner.engine;
-        let mixed = callers.prompts.repeat.map(|repeat| engine.next_prompt(&user, Some(repeat)));
-        let prompt = mixed.as_deref().unwrap_or_else(|| self.prompts.draw(generator)).to_owned();
+        let mixed = callers
+            .prompts
+            .repeat
+            .map(|repeat| engine.next_prompt(&user, Some(repeat)));
+        let prompt = mixed
+            .as_deref()
+            .unwrap_or_else(|| self.prompts.draw(generator))
+            .to_owned();
         let cancelled_at =
             cancelled_after(callers.impatience.as_ref(), generator).map(|after| clock.now() + after);
         let key = (callers.keys > 0).then(|| format!("key {}", generator.random_range(0..callers.keys)));

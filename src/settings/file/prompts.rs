@@ -78,16 +78,23 @@ mod tests {
         for (text, prompts) in [
             ("one\ntwo\n", vec!["one", "two"]),
             ("\u{feff}one\r\n\r\n  two  \r\n", vec!["one", "two"]),
-            ("{\"prompt\":\"a\\nb\"}\n\n{\"id\":1,\"prompt\":\"c\"}", vec!["a\nb", "c"]),
             (
-                "\u{feff}{\"prompt\":\"\\u001b[2J\"}",
-                vec!["\u{1b}[2J"],
+                "{\"prompt\":\"a\\nb\"}\n\n{\"id\":1,\"prompt\":\"c\"}",
+                vec!["a\nb", "c"],
             ),
-            ("{curly} braces\n{\"prompt\":1}", vec!["{curly} braces", "{\"prompt\":1}"]),
+            ("\u{feff}{\"prompt\":\"\\u001b[2J\"}", vec!["\u{1b}[2J"]),
+            (
+                "{curly} braces\n{\"prompt\":1}",
+                vec!["{curly} braces", "{\"prompt\":1}"],
+            ),
             ("[1]\n\"quoted\"\n🦀", vec!["[1]", "\"quoted\"", "🦀"]),
             ("same\nsame", vec!["same", "same"]),
         ] {
-            assert_eq!(parse_prompts(text), Ok(prompts.into_iter().map(str::to_owned).collect()), "{text}");
+            assert_eq!(
+                parse_prompts(text),
+                Ok(prompts.into_iter().map(str::to_owned).collect()),
+                "{text}"
+            );
         }
     }
 

@@ -177,7 +177,10 @@ fn fault_wordings(view: &View<'_>) -> Vec<String> {
             units::rate(session.faults.total())
         ));
     } else if let Some(capacity) = session.faults.capacity {
-        texts.push(format!("{mark} FAULTS ON {name}: {} at a time", capacity.parallel));
+        texts.push(format!(
+            "{mark} FAULTS ON {name}: {} at a time",
+            capacity.parallel
+        ));
         texts.push(format!("{mark} FAULTS ON {name}"));
     } else {
         texts.push(format!("{mark} FAULTS ON {name}"));

@@ -27,11 +27,19 @@ const PANES: u16 = 10;
 
 /// The rows of the box: as many as the longest text of the step needs, so that it does not change its size.
 pub(in crate::tui) fn rows(ui: &Ui, width: u16, height: u16) -> u16 {
-    let Some(step) = ui.tour.as_ref().filter(|_| !ui.zoomed).and_then(|tour| tour.step()) else {
+    let Some(step) = ui
+        .tour
+        .as_ref()
+        .filter(|_| !ui.zoomed)
+        .and_then(|tour| tour.step())
+    else {
         return 0;
     };
     let columns = usize::from(width.saturating_sub(MARGIN));
-    let lines = step.texts.iter().map(|text| wrap::rows(&text.text, columns).len());
+    let lines = step
+        .texts
+        .iter()
+        .map(|text| wrap::rows(&text.text, columns).len());
     let lines = u16::try_from(lines.max().unwrap_or(1)).unwrap_or(u16::MAX);
     let gap = u16::from(height >= 30);
     (lines.saturating_add(FRAME + gap)).min(height.saturating_sub(PANES))

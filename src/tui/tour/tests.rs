@@ -47,7 +47,15 @@ impl Bench {
         };
         let keymap = Keymap::builtin().unwrap();
         let events = Vec::new();
-        Self { session, clock, state, tail, events, ui, keymap }
+        Self {
+            session,
+            clock,
+            state,
+            tail,
+            events,
+            ui,
+            keymap,
+        }
     }
 
     /// The tour at this step.
@@ -103,7 +111,10 @@ impl Bench {
         let target = self.session.bus.with_state(|state| state.next_seq);
         while self.state.next_seq < target {
             let mut batch = Vec::new();
-            assert!(matches!(self.tail.recv_many(&mut batch, 256).await, Received::Events(_)));
+            assert!(matches!(
+                self.tail.recv_many(&mut batch, 256).await,
+                Received::Events(_)
+            ));
             for event in batch {
                 self.state.apply(&event);
                 self.events.push(event);
@@ -115,7 +126,11 @@ impl Bench {
     async fn until_text(&mut self, text: usize, seconds: f64) {
         let until = self.clock.now() + Duration::from_secs_f64(seconds);
         while self.text() < text {
-            assert!(self.clock.now() < until, "text {text} is not shown: {}", self.shown());
+            assert!(
+                self.clock.now() < until,
+                "text {text} is not shown: {}",
+                self.shown()
+            );
             self.pass(0.04).await;
         }
     }
@@ -143,13 +158,24 @@ impl Bench {
             .iter()
             .filter(|event| (from..until).contains(&event.at))
             .filter(|event| {
-                matches!(event.kind, EventKind::CallStarted { origin: Origin::Load { .. }, .. })
+                matches!(
+                    event.kind,
+                    EventKind::CallStarted {
+                        origin: Origin::Load { .. },
+                        ..
+                    }
+                )
             })
             .filter_map(|event| event.call)
             .collect();
         let served = self.events.iter().filter(|event| {
-            matches!(event.kind, EventKind::CallEnded { fate: Fate::Answered, .. })
-                && event.call.is_some_and(|call| began.contains(&call))
+            matches!(
+                event.kind,
+                EventKind::CallEnded {
+                    fate: Fate::Answered,
+                    ..
+                }
+            ) && event.call.is_some_and(|call| began.contains(&call))
         });
         served.count() as f64 / began.len() as f64
     }
@@ -158,15 +184,27 @@ impl Bench {
         self.clock.now().as_secs_f64()
     }
 
+    /// Ends the session: a load would go on beside the next one.
+    async fn end(self) {
+        self.session.engine.execute(Command::Shutdown);
+        self.session.engine.settled().await;
+    }
+
     /// The screen as text.
     fn screen(&self, width: u16, height: u16) -> String {
         let area = Rect::new(0, 0, width, height);
         let mut buf = Buffer::empty(area);
         let theme = Theme::default();
-        let view = View { state: &self.state, ui: &self.ui, theme: &theme, now: self.clock.now() };
+        let view = View {
+            state: &self.state,
+            ui: &self.ui,
+            theme: &theme,
+            now: self.clock.now(),
+        };
         draw(&view, &self.keymap, area, &mut buf);
         let rows = buf.content.chunks(usize::from(width));
-        rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>() + "\n").collect()
+        rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>() + "\n")
+            .collect()
     }
 }
 
@@ -185,7 +223,11 @@ fn the_file_is_valid_and_every_figure_exists() {
     };
     for step in &script.steps {
         let policy = Policy::default().with_settings(&step.policy);
-        assert!(policy.is_ok_and(|policy| policy.validate().is_ok()), "{}", step.name);
+        assert!(
+            policy.is_ok_and(|policy| policy.validate().is_ok()),
+            "{}",
+            step.name
+        );
         for name in step.guards.iter().chain(&step.panes) {
             assert!(pane(name).is_some(), "{}: {name}", step.name);
         }
@@ -195,8 +237,15 @@ fn the_file_is_valid_and_every_figure_exists() {
         assert!(step.texts[0].when.is_empty(), "{}", step.name);
         for text in &step.texts {
             assert_eq!(text.label.is_some(), !text.commands.is_empty(), "{}", text.text);
-            let named = text.text.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
-            for name in named.map(|(name, _)| name).chain(text.when.keys().map(String::as_str)) {
+            let named = text
+                .text
+                .split('{')
+                .skip(1)
+                .filter_map(|rest| rest.split_once('}'));
+            for name in named
+                .map(|(name, _)| name)
+                .chain(text.when.keys().map(String::as_str))
+            {
                 assert!(known(name), "{}: {name}", step.name);
             }
         }
@@ -212,8 +261,17 @@ async fn the_cache_answers_the_second_call() {
         assert_eq!(bench.figure("answered"), 1.0, "seed {seed}");
         bench.press(' ');
         bench.until_text(3, 1.0).await;
-        assert_eq!((bench.figure("cached"), bench.figure("calls")), (1.0, 2.0), "seed {seed}");
-        assert!(bench.shown().starts_with("Answered from the cache in 0.0 s"), "{}", bench.shown());
+        assert_eq!(
+            (bench.figure("cached"), bench.figure("calls")),
+            (1.0, 2.0),
+            "seed {seed}"
+        );
+        assert!(
+            bench.shown().starts_with("Answered from the cache in 0.0 s"),
+            "{}",
+            bench.shown()
+        );
+        bench.end().await;
     }
 }
 
@@ -223,13 +281,22 @@ async fn the_limiter_paces_a_burst() {
         let mut bench = Bench::at_step(seed, 1).await;
         bench.press(if seed % 2 == 0 { ' ' } else { 'B' });
         bench.until_text(1, 1.0).await;
-        assert_eq!((bench.figure("at_once"), bench.figure("waited")), (22.0, 28.0), "seed {seed}");
+        assert_eq!(
+            (bench.figure("at_once"), bench.figure("waited")),
+            (22.0, 28.0),
+            "seed {seed}"
+        );
         bench.until_text(2, 10.0).await;
         let wait = bench.figure("longest_wait");
         assert!((6.5..7.5).contains(&wait), "seed {seed}: {wait}");
-        assert_eq!((bench.figure("limited"), bench.figure("calls")), (0.0, 50.0), "seed {seed}");
+        assert_eq!(
+            (bench.figure("limited"), bench.figure("calls")),
+            (0.0, 50.0),
+            "seed {seed}"
+        );
         bench.pass(5.0).await;
         assert_eq!(bench.figure("answered"), 50.0, "seed {seed}");
+        bench.end().await;
     }
 }
 
@@ -240,12 +307,13 @@ async fn retries_rescue_calls() {
         bench.pass(2.0).await;
         bench.press(if seed % 2 == 0 { ' ' } else { 'F' });
         bench.until_text(1, 0.5).await;
-        bench.until_text(2, 12.0).await;
+        bench.until_text(2, 25.0).await;
         bench.pass(10.0).await;
         let (rescued, failed) = (bench.figure("rescued"), bench.figure("failed"));
         assert!(rescued >= 5.0 && failed <= 2.0, "seed {seed}: {rescued} {failed}");
         let served = bench.served(0.0, bench.seconds() - 6.0);
         assert!(served >= 0.95, "seed {seed}: {served}");
+        bench.end().await;
     }
 }
 
@@ -271,6 +339,7 @@ async fn a_retry_budget_ends_the_storm() {
         assert!(during <= 0.2, "seed {seed}: {during}");
         let after = bench.served(set + 7.0, set + 13.0);
         assert!(after >= 0.95, "seed {seed}: {after}");
+        bench.end().await;
     }
 }
 
@@ -287,10 +356,15 @@ async fn the_breaker_opens_and_closes() {
         bench.pass(5.0).await;
         let of_load = bench.served(down + 3.0, bench.seconds());
         assert!(of_load < 0.01, "seed {seed}: {of_load}");
-        assert!(bench.figure("refused") >= 0.7 * 4.0 * 5.0, "seed {seed}: {}", bench.shown());
+        assert!(
+            bench.figure("refused") >= 0.7 * 4.0 * 5.0,
+            "seed {seed}: {}",
+            bench.shown()
+        );
         bench.press(if seed % 2 == 0 { ' ' } else { 'F' });
         bench.until_text(4, 6.0).await;
         assert!(bench.figure("close") <= 6.0, "seed {seed}: {}", bench.shown());
+        bench.end().await;
     }
 }
 
@@ -305,7 +379,12 @@ async fn the_semantic_cache_serves_a_paraphrase_and_not_the_opposite() {
             bench.until_text(text, 20.0).await;
             assert_eq!(bench.figure("calls"), calls, "seed {seed}");
         }
-        assert_eq!((bench.figure("semantic_hits"), bench.figure("objections")), (1.0, 1.0), "seed {seed}");
+        assert_eq!(
+            (bench.figure("semantic_hits"), bench.figure("objections")),
+            (1.0, 1.0),
+            "seed {seed}"
+        );
+        bench.end().await;
     }
 }
 
@@ -334,14 +413,23 @@ async fn the_last_step_sums_up_and_leaving_restores_the_session() {
         bench.pass(0.1).await;
     }
     let shown = bench.shown();
-    assert!(shown.contains("Cache: 1 answered without the upstream"), "{shown}");
+    assert!(
+        shown.contains("Cache: 1 answered without the upstream"),
+        "{shown}"
+    );
     assert!(shown.contains("Limiter: 28 queued, 0 rejected"), "{shown}");
     bench.press('n');
     bench.pass(0.1).await;
     assert_eq!(bench.ui.tour, None);
     let after = &bench.state.session;
-    assert_eq!((&after.policy, &after.faults, after.faults_on), (&before.policy, &before.faults, true));
-    assert_eq!(after.running_load().map(|load| &load.plan), before.running_load().map(|load| &load.plan));
+    assert_eq!(
+        (&after.policy, &after.faults, after.faults_on),
+        (&before.policy, &before.faults, true)
+    );
+    assert_eq!(
+        after.running_load().map(|load| &load.plan),
+        before.running_load().map(|load| &load.plan)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,8 +11,8 @@ use crate::tui::action::Action;
 use crate::tui::overlay::palette::takes_number;
 use crate::tui::overlay::{Confirm, Faults, Overlay, faults};
 use crate::tui::pane::PaneId;
-use crate::tui::ui::{Mode, Ui};
 use crate::tui::tour;
+use crate::tui::ui::{Mode, Ui};
 use crate::tui::undo::Reverse;
 
 /// The size of a burst without a number in the palette.
