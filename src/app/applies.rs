@@ -98,7 +98,14 @@ const USED: &[(&str, &[&str])] = &[
     (
         "tour",
         &[
-            "seed", "users", "journal", "overwrite", "no_mouse", "ascii", "color", "theme",
+            "seed",
+            "users",
+            "journal",
+            "overwrite",
+            "no_mouse",
+            "ascii",
+            "color",
+            "theme",
         ],
     ),
     ("compare", &["seed", "overwrite"]),
