@@ -210,7 +210,7 @@ impl State {
             return;
         }
         self.calls.apply(event);
-        self.cache.apply(event);
+        self.cache.apply(event, &self.calls);
         // after the calls, which know the prompt that was asked
         self.semantic.apply(event, &self.calls);
         self.limit.apply(event);

@@ -8,6 +8,7 @@ use crate::session::source::Progress;
 use crate::session::{Session, USERS};
 use crate::settings::{FaultProfile, SemanticMode};
 use crate::state::{FateCounts, SemanticView, State};
+use crate::text::units;
 use crate::time::Timestamp;
 
 /// Calls per burst.
@@ -219,7 +220,7 @@ pub fn summary(state: &State) -> String {
     let _ = writeln!(
         text,
         "seawall   seed {}   policy {}",
-        state.session.seed, state.session.policy.name
+        state.session.seed, state.session.policy_label
     );
     let _ = writeln!(text, "calls     {}: {ended}", totals.started);
     guards(&mut text, state);
@@ -279,12 +280,13 @@ fn guards(text: &mut String, state: &State) {
     let cache = &state.cache;
     let _ = writeln!(
         text,
-        "cache     {} of {} lookups hit ({} exact, {} semantic); {} calls shared a flight; {} tokens saved",
+        "cache     {} of {} lookups hit ({} exact, {} semantic); {}; {} joined a call in flight; {} tokens saved",
         cache.served(),
         cache.lookups(),
         cache.hits,
         cache.semantic,
-        cache.shared,
+        units::count(cache.unserved(), "new prompt"),
+        units::grouped(cache.shared),
         cache.saved_tokens
     );
     if let Some(advice) = cache.advice() {
@@ -300,19 +302,20 @@ fn guards(text: &mut String, state: &State) {
     );
     let _ = writeln!(
         text,
-        "breaker   opened {} time{}, refused {} calls, now {}",
-        state.breaker.opened,
-        if state.breaker.opened == 1 { "" } else { "s" },
-        state.breaker.refused,
+        "breaker   opened {}, refused {}, now {}",
+        units::count(state.breaker.opened, "time"),
+        units::count(state.calls.totals.ended(Fate::CircuitOpen), "call"),
         state.breaker.state.brief()
     );
-    let quantile = |q| state.latency.call.quantile(q).unwrap_or_default().as_secs_f64();
+    let latency = state.timeline.sum(Timestamp::ZERO, state.last_event_at).latency;
+    let quantile = |q| latency.quantile(q).map_or_else(|| "-".to_owned(), units::precise);
     let _ = writeln!(
         text,
-        "latency   p50 {:.2}s  p95 {:.2}s  p99 {:.2}s  of calls answered by the upstream",
+        "latency   p50 {}  p95 {}  p99 {}  of {} answered by the upstream",
         quantile(0.5),
         quantile(0.95),
-        quantile(0.99)
+        quantile(0.99),
+        units::count(latency.count(), "call")
     );
 }
 

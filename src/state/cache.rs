@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::{CacheVerdict, Calls};
 use crate::event::{BypassReason, Event, EventKind, EvictReason, Fate, MissReason, SkipReason};
 use crate::openai::Usage;
 
 pub use self::advice::Advice;
 pub use self::misses::{ExplainedMiss, FieldCount, Misses};
 
-/// The cache, in numbers. Lookups are the sum of hits and misses; bypassed calls are extra.
+/// The cache, in numbers. Lookups are the sum of hits and misses. A call that joined a flight is no miss: its answer
+/// was on the way. Bypassed calls are extra.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CacheView {
     /// True if the cache is on.
@@ -25,10 +27,12 @@ pub struct CacheView {
     pub semantic: u64,
     /// Served from the ledger of completed results.
     pub replays: u64,
-    /// Misses by reason.
+    /// Misses by reason; without calls that joined a flight.
     pub misses: BTreeMap<MissReason, u64>,
     /// Bypasses by reason.
     pub bypasses: BTreeMap<BypassReason, u64>,
+    /// Lookups that found no answer, of calls that joined a flight.
+    pub joined: u64,
     /// Calls that shared a flight.
     pub shared: u64,
     /// Answers stored.
@@ -60,6 +64,7 @@ impl Default for CacheView {
             replays: 0,
             misses: BTreeMap::new(),
             bypasses: BTreeMap::new(),
+            joined: 0,
             shared: 0,
             stored: 0,
             skipped: BTreeMap::new(),
@@ -117,7 +122,8 @@ impl CacheView {
         }
     }
 
-    pub(super) fn apply(&mut self, event: &Event) {
+    /// Applies an event. `calls` must have applied it already.
+    pub(super) fn apply(&mut self, event: &Event, calls: &Calls) {
         match &event.kind {
             EventKind::CacheHit {
                 saved, saved_time, ..
@@ -160,6 +166,13 @@ impl CacheView {
             EventKind::PolicyApplied { policy } => self.on = policy.cache.enabled,
             EventKind::FlightJoined { .. } => {
                 self.shared += 1;
+                let call = event.call.and_then(|id| calls.recent.get(&id));
+                if let Some(CacheVerdict::Miss { reason }) = call.and_then(|call| call.cache)
+                    && let Some(count) = self.misses.get_mut(&reason)
+                {
+                    *count = count.saturating_sub(1);
+                    self.joined += 1;
+                }
             }
             EventKind::ResultReplayed { saved, .. } => {
                 self.replays += 1;
@@ -193,6 +206,7 @@ mod tests {
     use crate::event::{FlightId, Origin};
     use crate::openai::Usage;
     use crate::state::fixture::{Story, ended, started};
+    use crate::time::Timestamp;
 
     #[test]
     fn lookups_are_hits_and_misses_and_savings_come_from_all_three() {
@@ -237,6 +251,36 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_joins_a_flight_is_no_miss() {
+        let mut story = Story::begin();
+        story.at(3.0).call(1, Origin::Chat);
+        for call in 2..=10 {
+            let reason = MissReason::NeverSeen;
+            let joined = EventKind::FlightJoined {
+                flight: FlightId(1),
+                owner: crate::event::CallId(1),
+                subscribers: call as u32,
+            };
+            story.emit(call, started(call, Origin::Chat, story.now));
+            story.emit(
+                call,
+                EventKind::CacheMissed {
+                    reason,
+                    nearest: None,
+                },
+            );
+            story.emit(call, joined);
+        }
+        let state = story.state();
+        let view = &state.cache;
+        assert_eq!((view.lookups(), view.unserved(), view.shared), (1, 1, 9));
+        let slot = state.timeline.sum(Timestamp::ZERO, story.now);
+        assert_eq!((slot.lookups, slot.new_prompts, slot.joined), (1, 1, 9));
+        let stats = state.stats(story.now).cache;
+        assert_eq!((stats.hits, stats.misses, stats.joined), (0, 1, 9));
+    }
+
+    #[test]
     fn a_semantic_hit_is_a_hit_of_a_lookup_that_missed() {
         let mut story = Story::begin();
         story.at(3.0).call(1, Origin::Chat);
@@ -263,5 +307,7 @@ mod tests {
             (0, 1, 1, 2)
         );
         assert_eq!((view.hit_rate(), view.saved_tokens), (Some(0.5), 60));
+        let slot = story.state().timeline.sum(Timestamp::ZERO, story.now);
+        assert_eq!((slot.hits, slot.new_prompts, slot.hit_rate()), (1, 1, Some(0.5)));
     }
 }

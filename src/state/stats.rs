@@ -33,8 +33,11 @@ pub struct CacheStats {
     pub bytes: u64,
     /// Lookups that were served, by the exact cache or by the semantic one.
     pub hits: u64,
-    /// Lookups that were not.
+    /// Lookups that were not, without those that joined a flight.
     pub misses: u64,
+    /// Calls that joined a flight: their answer was on the way.
+    #[serde(default)]
+    pub joined: u64,
     /// Hits over lookups, 0 to 1; nothing before the first lookup.
     pub hit_rate: Option<f64>,
     /// LLM tokens not spent again.
@@ -94,6 +97,7 @@ impl State {
                 bytes: self.cache.bytes,
                 hits: self.cache.served(),
                 misses: self.cache.unserved(),
+                joined: self.cache.shared,
                 hit_rate: self.cache.hit_rate(),
                 saved_tokens: self.cache.saved_tokens,
             },
@@ -104,13 +108,13 @@ impl State {
                 max_requests: self.limit.requests.map_or(0, |bucket| bucket.capacity),
                 in_use: self.limit.in_use,
                 waiting: self.limit.waiters.len() as u64,
-                rejected: self.limit.rejections(),
+                rejected: totals.ended(Fate::RateLimited),
             },
             circuit_breaker: BreakerStats {
                 state: self.breaker.state,
                 failures: self.breaker.window.failed,
                 outcomes: self.breaker.window.total,
-                refused: self.breaker.refused,
+                refused: totals.ended(Fate::CircuitOpen),
             },
             calls: CallStats {
                 started: totals.started,

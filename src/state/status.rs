@@ -175,7 +175,7 @@ impl State {
     /// Attempts fail, now and over a window that is long enough to say so.
     fn failing(&self, now: Timestamp) -> Option<Status> {
         let window = self.timeline.last(now, Duration::from_secs(WINDOW));
-        let attempts = window.attempts();
+        let attempts = window.ended_attempts;
         let share = f64::from(window.failed_attempts) / f64::from(attempts.max(1));
         let fails = attempts >= FAILING_ATTEMPTS
             && share >= FAILING_SHARE

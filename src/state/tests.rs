@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::fixture::{Story, ended, fold, session, started};
 use super::{Call, Doing, FateCounts, State};
 use crate::event::{Event, EventKind, Fate, Origin};
+use crate::time::Timestamp;
 
 fn kind_name(event: &Event) -> String {
     serde_json::to_value(event).unwrap()["type"]
@@ -51,6 +52,22 @@ fn check_identities(state: &State, started: u64, ended: u64) {
         let of_it = |call: &Call| call.origin == Origin::Burst { burst: burst.burst };
         assert_eq!(counts_from_log(&burst.counts), doing_counts(state, of_it));
     }
+}
+
+/// The timeline counts lookups as the cache does.
+fn check_cache(state: &State) {
+    let (cache, all) = (
+        &state.cache,
+        state.timeline.sum(Timestamp::ZERO, state.last_event_at),
+    );
+    let counts = [cache.lookups(), cache.served(), cache.unserved(), cache.shared];
+    let timeline = [all.lookups, all.hits, all.new_prompts, all.joined].map(u64::from);
+    assert_eq!(timeline, counts, "lookups, hits, new prompts, joined");
+    let stats = state.stats(state.last_event_at).cache;
+    assert_eq!(
+        [stats.hits, stats.misses, stats.joined],
+        [counts[1], counts[2], counts[3]]
+    );
 }
 
 /// The sums over all users equal the totals.
@@ -160,6 +177,7 @@ fn counts_are_those_of_the_calls_after_every_event() {
         state.apply(&event);
         check_identities(&state, starts, ends);
         check_users(&state);
+        check_cache(&state);
     }
     assert_eq!((starts, ends), (300, 300));
 }

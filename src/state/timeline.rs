@@ -360,6 +360,7 @@ impl Timeline {
     }
 
     /// Folds an event in, after the views it reads.
+    #[expect(clippy::too_many_lines, reason = "one table")]
     pub(super) fn apply(&mut self, event: &Event, calls: &Calls, limit: &LimitView, breaker: &BreakerView) {
         let at = event.at;
         self.advance(at);
@@ -379,18 +380,26 @@ impl Timeline {
                     slot.latency.record(*took);
                 }
             }
-            EventKind::CacheHit { .. } | EventKind::SemanticHit { .. } => {
+            EventKind::CacheHit { .. } => {
                 slot.lookups = slot.lookups.saturating_add(1);
                 slot.hits = slot.hits.saturating_add(1);
             }
-            EventKind::FlightStarted { .. } => {
+            EventKind::CacheMissed { .. } => {
+                slot.lookups = slot.lookups.saturating_add(1);
+                slot.new_prompts = slot.new_prompts.saturating_add(1);
+            }
+            EventKind::SemanticHit { .. } => {
+                slot.hits = slot.hits.saturating_add(1);
+                self.not_new();
+            }
+            EventKind::FlightJoined { .. } => {
+                slot.joined = slot.joined.saturating_add(1);
                 let call = event.call.and_then(|id| calls.recent.get(&id));
                 if let Some(CacheVerdict::Miss { .. }) = call.and_then(|call| call.cache) {
-                    slot.lookups = slot.lookups.saturating_add(1);
-                    slot.new_prompts = slot.new_prompts.saturating_add(1);
+                    slot.lookups = slot.lookups.saturating_sub(1);
+                    self.not_new();
                 }
             }
-            EventKind::FlightJoined { .. } => slot.joined = slot.joined.saturating_add(1),
             EventKind::AttemptEnded { result, .. } => {
                 let counts = match result {
                     AttemptResult::Succeeded { .. } => (1, 0),
@@ -423,7 +432,6 @@ impl Timeline {
             | EventKind::Notice { .. }
             | EventKind::TaskPanicked { .. }
             | EventKind::CallStarted { .. }
-            | EventKind::CacheMissed { .. }
             | EventKind::CacheBypassed { .. }
             | EventKind::CacheStored { .. }
             | EventKind::CacheSkipped { .. }
@@ -434,6 +442,7 @@ impl Timeline {
             | EventKind::SemanticCompared { .. }
             | EventKind::SemanticStored { .. }
             | EventKind::SemanticLabelled { .. }
+            | EventKind::FlightStarted { .. }
             | EventKind::FlightHandedOver { .. }
             | EventKind::ResultReplayed { .. }
             | EventKind::LimitQueued { .. }
@@ -449,6 +458,13 @@ impl Timeline {
             | EventKind::StreamDelta { .. }
             | EventKind::RetryScheduled { .. }
             | EventKind::RetryStopped { .. } => {}
+        }
+    }
+
+    /// Takes back a new prompt: its call joined a flight, or the semantic cache answered it, perhaps a second later.
+    fn not_new(&mut self) {
+        if let Some(slot) = self.recent.iter_mut().rev().find(|slot| slot.new_prompts > 0) {
+            slot.new_prompts -= 1;
         }
     }
 

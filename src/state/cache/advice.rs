@@ -30,7 +30,8 @@ impl CacheView {
 
     /// Most calls bypass the cache.
     fn not_asked(&self) -> Option<Advice> {
-        let calls = self.lookups() + self.bypasses.values().sum::<u64>() + self.replays;
+        let bypassed: u64 = self.bypasses.values().sum();
+        let calls = self.lookups() + self.joined + bypassed + self.replays;
         let (reason, count) = self.bypasses.iter().max_by_key(|(_, count)| **count)?;
         if !is_most(*count, calls) {
             return None;

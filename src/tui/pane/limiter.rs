@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::{BucketLevel, Constraint, LimitReject};
+use crate::event::{BucketLevel, Constraint, Fate, LimitReject};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
@@ -212,7 +212,10 @@ fn limited(view: &View<'_>, width: usize) -> Option<Line<'static>> {
         LimitReject::UserTooLarge => "more than its user's bucket".to_owned(),
         LimitReject::Displaced => "made room for others".to_owned(),
     };
-    let count = format!("limited: {}", units::grouped(limit.rejections()));
+    let count = format!(
+        "limited: {}",
+        units::grouped(view.state.calls.totals.ended(Fate::RateLimited))
+    );
     let wordings = [format!("{count}, {why}"), count];
     Some(row::first_fit(view.theme, wordings, width))
 }

@@ -770,4 +770,45 @@ mod tests {
         }
         assert!(!counts_at(&fixture, 200).contains("burst"));
     }
+
+    /// The screen, the summary at the exit and `stats()` fold the same events.
+    #[test]
+    fn the_summary_at_the_exit_agrees_with_the_screen() {
+        for seed in 0..6 {
+            let events = crate::state::fixture::session(seed, 120);
+            let state = crate::state::fixture::fold(&events);
+            let fixture = Fixture {
+                now: state.last_event_at,
+                state,
+                ..Fixture::default()
+            };
+            let row = counts_at(&fixture, 240);
+            let summary = crate::drills::smoke::summary(&fixture.state);
+            let stats = fixture.state.stats(fixture.now);
+            assert!(row.contains(" 120 calls "), "{row}");
+            assert!(summary.contains("calls     120: "), "{summary}");
+            for (fate, number) in stats.calls.ended {
+                let word = fate.brief();
+                let shown = row
+                    .split(word)
+                    .next()
+                    .and_then(|left| left.split_whitespace().next_back());
+                let shown = shown.filter(|_| row.contains(word)).unwrap_or("0");
+                assert_eq!(shown, number.to_string(), "{word}: {row}");
+                assert_eq!(
+                    summary.contains(&format!("{number} {word}")),
+                    number > 0,
+                    "{word}: {summary}"
+                );
+            }
+            let all = fixture.state.timeline.sum(Timestamp::ZERO, fixture.now);
+            let lookups = format!("{} of {} lookups hit", all.hits, all.lookups);
+            assert!(summary.contains(&lookups), "{lookups}: {summary}");
+            let latency = format!(
+                "of {} answered by the upstream",
+                units::count(all.latency.count(), "call")
+            );
+            assert!(summary.contains(&latency), "{latency}: {summary}");
+        }
+    }
 }

