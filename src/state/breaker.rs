@@ -273,7 +273,7 @@ fn probe_end(call: Option<CallId>, sample: Sample, calls: &Calls) -> Option<Prob
 mod tests {
     use super::*;
     use crate::event::Origin;
-    use crate::state::fixture::{Story, ended, moved};
+    use crate::state::fixture::{Story, moved};
 
     const CLOSED: BreakerState = BreakerState::Closed;
     const OPEN: BreakerState = BreakerState::Open;
