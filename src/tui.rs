@@ -557,7 +557,8 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
             Effect::Pause => self.pause(now),
             Effect::Control(control) => self.control(control, now),
             Effect::Redraw => self.resume()?,
-            Effect::EditPrompt => return self.edit_prompt().await,
+            // boxed: its state is large, and seldom needed
+            Effect::EditPrompt => return Box::pin(self.edit_prompt()).await,
             Effect::Quit => return Ok(Some(Exit::Quit)),
             Effect::Interrupt => return Ok(Some(Exit::Interrupted)),
             Effect::Suspend => {

@@ -76,6 +76,22 @@ impl SessionFiles {
         begun.map_err(|error| eyre::eyre!("cannot write the journal: {error}"))
     }
 
+    /// The prompts of earlier sessions, and the channel for those of this one, unless there is to be no history.
+    fn prompt_history(
+        &mut self,
+        cli: &Cli,
+        session: &Session,
+    ) -> io::Result<(Vec<String>, Option<std::sync::mpsc::Sender<String>>)> {
+        let file = prompt_history::history_file(|name| std::env::var_os(name));
+        let Some(file) = file.filter(|_| !cli.no_history) else {
+            return Ok((Vec::new(), None));
+        };
+        let earlier = prompt_history::load(&file);
+        let (writer, prompts) = PromptWriter::start(file, session.bus().clone())?;
+        self.prompts = Some(writer);
+        Ok((earlier, Some(prompts)))
+    }
+
     /// Writes the queued lines. Fails if the journal is incomplete, or if its pipe takes nothing for [`STUCK`].
     pub(crate) async fn finish(self, clock: Clock) -> eyre::Result<()> {
         let Self {
@@ -86,7 +102,9 @@ impl SessionFiles {
         } = self;
         let written = tokio::task::spawn_blocking(move || {
             labels.finish();
-            prompts.map(PromptWriter::finish);
+            if let Some(prompts) = prompts {
+                prompts.finish();
+            }
             journal.finish()
         });
         let ended = tokio::select! {
@@ -182,16 +200,7 @@ async fn control_room(
         started = start(cli, config, journal, Some((&recorder, &what_if))) => started?,
     };
     files.begin()?;
-    let file = prompt_history::history_file(|name| std::env::var_os(name)).filter(|_| !cli.no_history);
-    let earlier = file.as_deref().map(prompt_history::load).unwrap_or_default();
-    let prompts = match file {
-        None => None,
-        Some(file) => {
-            let (writer, prompts) = PromptWriter::start(file, session.bus().clone())?;
-            files.prompts = Some(writer);
-            Some(prompts)
-        }
-    };
+    let (earlier, prompts) = files.prompt_history(cli, &session)?;
     let (requests, edited) = watch::channel(None);
     session.spawn(what_if.run(edited, session.bus().clone(), session.clock()));
     let (commands, received) = mpsc::channel(engine::COMMANDS);

@@ -95,7 +95,7 @@ impl PromptWriter {
     /// If the thread cannot be started.
     pub(crate) fn start(
         file: PathBuf,
-        observer: impl Observer + Send + 'static,
+        observer: impl Observer + 'static,
     ) -> io::Result<(Self, Sender<String>)> {
         let (sender, prompts) = channel::<String>();
         let thread = thread::Builder::new().name("prompts".into()).spawn(move || {

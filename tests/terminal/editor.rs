@@ -15,6 +15,14 @@ fn script(folder: &Path, text: &str) -> String {
     format!("'{}'", path.display())
 }
 
+/// Leaves the chat and quits. Esc and a letter at once would be Alt and the letter.
+fn quit(mut terminal: Terminal) {
+    terminal.keys("\x1b");
+    terminal.until("burst 10");
+    terminal.keys("q");
+    assert_eq!(terminal.ended().0, 0);
+}
+
 #[test]
 fn the_editor_has_the_terminal_and_gives_it_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -39,8 +47,7 @@ fn the_editor_has_the_terminal_and_gives_it_back() {
         let words = settings.split_whitespace();
         assert!(words.clone().any(|word| word == mode), "{mode}: {settings}");
     }
-    terminal.keys("\x1bq");
-    assert_eq!(terminal.ended().0, 0);
+    quit(terminal);
 }
 
 #[test]
@@ -61,8 +68,7 @@ fn an_editor_that_fails_leaves_the_prompt() {
         terminal.keys("draft\x1be");
         terminal.until(message);
         terminal.until("> draft");
-        terminal.keys("\x1bq");
-        assert_eq!(terminal.ended().0, 0);
+        quit(terminal);
     }
 }
 
@@ -79,8 +85,7 @@ fn prompts_are_kept_for_the_next_session_unless_switched_off() {
         terminal.until("Enter to send");
         terminal.keys("What is a buoy?\r");
         terminal.until("1 answered");
-        terminal.keys("\x1bq");
-        assert_eq!(terminal.ended().0, 0);
+        quit(terminal);
     };
     ask(&["--no-history"]);
     assert!(!file.exists());
@@ -92,6 +97,5 @@ fn prompts_are_kept_for_the_next_session_unless_switched_off() {
     terminal.until("Enter to send");
     terminal.keys("\x1b[A");
     terminal.until("> What is a buoy?");
-    terminal.keys("\x1bq");
-    assert_eq!(terminal.ended().0, 0);
+    quit(terminal);
 }

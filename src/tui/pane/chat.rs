@@ -19,7 +19,7 @@ use super::{semantic_answer, units};
 /// Columns in front of each row: `you  `.
 const INDENT: u16 = 5;
 
-/// The height below which a served answer has no status line: the answer itself needs the row.
+/// The height below which an answer has no status line: its text needs the row.
 const SHORT: usize = 4;
 
 /// One row of the conversation.
@@ -247,8 +247,8 @@ fn turn(view: &View<'_>, call: &Call, width: u16, height: usize) -> Vec<ChatRow>
         }
     }
     let (role, status) = status(view, call);
-    let served = call.fate.is_some_and(Fate::is_served) && rows.len() > first;
-    if !(served && height < SHORT) {
+    let has_text = (streams || call.fate.is_some_and(Fate::is_served)) && rows.len() > first;
+    if !(has_text && height < SHORT) {
         push_wrapped(view, &mut rows, "", &status, role, columns);
     }
     if let Some(row) = rows.get_mut(first) {

@@ -58,6 +58,8 @@ fn a_pane_of_three_rows_shows_the_newest_answer_below_its_question() {
     assert_eq!(rows[1..], ["     two", "     three"], "{rows:?}");
     let (rows, _) = pane(with_answer("one", true), 40, 3);
     assert_eq!(rows[2], "llm  one", "{rows:?}");
+    let (rows, _) = pane(with_answer("one\ntwo\nthree", false), 40, 3);
+    assert_eq!(rows[1..], ["     two", "     three▍"], "{rows:?}");
     // a failure has no answer, so its status stays
     let mut failed = busy_state();
     failed.calls.chat.retain(|id| id.0 <= 3);

@@ -38,23 +38,17 @@ pub(super) fn set(ui: &mut Ui, context: &UpdateContext<'_>, action: Action, text
     } else if off {
         options.temperature = None;
         "temperature not sent".to_owned()
+    } else if let Ok(value) = text.parse() {
+        options.temperature = Some(value);
+        if value == 0.0 {
+            "temperature 0".to_owned()
+        } else {
+            format!("temperature {value}: answers differ, so the cache is bypassed")
+        }
     } else {
-        match text.parse() {
-            Ok(value) => options.temperature = Some(value),
-            Err(_) => {
-                ui.say(
-                    format!("temperature {text}: write a number from 0 to 2, or off"),
-                    context.now,
-                );
-                return None;
-            }
-        }
-        match options.temperature {
-            Some(value) if value != 0.0 => {
-                format!("temperature {value}: answers differ, so the cache is bypassed")
-            }
-            _ => "temperature 0".to_owned(),
-        }
+        let problem = format!("temperature {text}: write a number from 0 to 2, or off");
+        ui.say(problem, context.now);
+        return None;
     };
     if let Err(problem) = options.validate() {
         ui.say(format!("{problem}, or off"), context.now);
