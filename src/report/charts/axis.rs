@@ -173,13 +173,18 @@ impl ValueAxis {
     /// An axis from 0 up to a round number of at least `high`, with about `ticks` ticks.
     pub(super) fn new((top, bottom): (f64, f64), high: f64, ticks: u32) -> Self {
         let high = if high.is_finite() && high > 0.0 { high } else { 1.0 };
-        let step = nice(high / f64::from(ticks.max(1)));
         // a value that rounding has lifted over a tick is at it
-        let steps = (high / step - 1e-9).ceil().max(1.0);
+        let end = |step: f64| (high / step - 1e-9).ceil().max(1.0) * step;
+        let (wide, narrow) = (
+            nice(high / f64::from(ticks.max(1))),
+            nice(high / f64::from(ticks.max(1)) / 2.0),
+        );
+        // more ticks where they leave less of the plot empty
+        let step = if end(narrow) < end(wide) { narrow } else { wide };
         Self {
             top,
             bottom,
-            high: steps * step,
+            high: end(step),
             step,
         }
     }
@@ -248,7 +253,7 @@ mod tests {
             (0.0, 1.0),
             (f64::NAN, 1.0),
             (2.6, 3.0),
-            (7.0, 10.0),
+            (7.0, 8.0),
             (1e12, 1e12),
             (0.004, 0.004),
         ] {

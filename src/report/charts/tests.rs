@@ -473,7 +473,7 @@ fn policies_are_side_by_side_and_charts_are_labelled() {
     let words: [&[&str]; 4] = [
         &["calls served, %", "70.0", "1.25", "no data", "432", "quiet"],
         &[
-            "10/s",
+            "8/s",
             "served",
             "refused or limited",
             "no data",
