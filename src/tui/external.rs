@@ -46,11 +46,12 @@ impl PromptFile {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Starts the editor, a command with options as a shell reads it. It ends with the program.
+    /// Starts the editor, a command with options as a shell reads it. The shell waits for it even after Ctrl-C, which
+    /// the editor handles. It ends with the program.
     pub(super) fn edit(&self, editor: &str) -> io::Result<Child> {
         Command::new("/bin/sh")
             .arg("-c")
-            .arg(format!("{editor} \"$1\""))
+            .arg(format!("trap : INT; {editor} \"$1\""))
             .arg("seawall")
             .arg(&self.0)
             .kill_on_drop(true)
