@@ -77,7 +77,7 @@ fn each_call_has_its_status() {
         "✓ 3 attempts · 2.40s · ttft 0.31s · 40 tok/s · 388 tok",
         "◇ cached · 0.00s · saved 388 tok and 2.40s",
         "llm  ✗ failed after 3 attempts · 500 from simulator · 5.80s",
-        "llm  … waiting for the token bucket · 0.4s",
+        "llm  … queued",
         "you  日 本 語  wide and ␛[31mred",
         "llm  It counts▍",
         "▶ attempt 1 · 40 tok/s",
