@@ -137,8 +137,15 @@ impl Terminal {
         self.keys("i");
         self.until("Enter to send");
         self.keys(&format!("{prompt}\r\x1b"));
-        self.until(&format!("CALLS {nth} "));
-        self.until("nothing running");
+        self.until_ended(nth);
+    }
+
+    /// Waits until so many calls have started and all have ended.
+    fn until_ended(&mut self, calls: usize) {
+        let started = format!("{calls} call");
+        self.until_matches(&started, |screen| {
+            screen.contains(&started) && screen.contains(" 0 running")
+        });
     }
 
     fn signal(&self, name: &str) {
@@ -212,9 +219,9 @@ fn control_c_stops_what_runs_and_then_quits() {
     let mut terminal = Terminal::start(&[], &[]);
     terminal.until("upstream ready");
     terminal.keys("B");
-    terminal.until("BURST");
+    terminal.until("burst 1: ");
     terminal.keys("\x03");
-    terminal.until("stopped");
+    terminal.until("^C again quits");
     terminal.keys("\x03");
     assert_eq!(terminal.ended().0, 130);
 }
@@ -264,7 +271,8 @@ fn a_panic_in_a_task_does_not_touch_the_screen() {
         terminal.screen.screen().alternate_screen(),
         "the screen was left under a running program"
     );
-    terminal.keys("xq");
+    // q asks while a call has not ended yet
+    terminal.keys("xqy");
     let (code, left) = terminal.ended();
     assert_eq!(code, 0);
     assert!(
@@ -509,13 +517,13 @@ fn leaves_the_screen_when_stopped_and_redraws_when_continued() {
 #[test]
 fn s_cycles_from_the_semantic_mode_of_the_command_line() {
     let mut terminal = Terminal::start(&["--semantic", "on"], &[]);
-    terminal.until("semantic on");
+    terminal.until("upstream ready");
     terminal.keys("s");
-    terminal.until("semantic shadow: ask the upstream, log would-be hits");
+    terminal.until("Semantic shadow: ask the upstream, log would-be hits");
     // the key depends on the current mode: wait until the command was executed
     terminal.until("semantic cache in shadow");
     terminal.keys("s");
-    terminal.until("semantic off: only equal requests hit");
+    terminal.until("Semantic off: only equal requests hit");
     terminal.keys("q");
     assert_eq!(terminal.ended().0, 0);
 }

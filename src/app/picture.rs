@@ -187,7 +187,7 @@ mod tests {
         };
         let first = draw(120, 40, outage.clone()).await.unwrap();
         assert_eq!(first, draw(120, 40, outage).await.unwrap());
-        for word in ["FAULTS", "OPEN", "HELD BY", "BURST"] {
+        for word in ["FAULTS", "BREAKER OPEN", "burst "] {
             assert!(first.contains(word), "no {word} on the picture");
         }
     }

@@ -145,11 +145,13 @@ fn shown(screen: &vt100::Parser) -> Vec<String> {
 fn session(made: fn(&str) -> String) -> (String, Vec<String>) {
     let mut terminal = Terminal::start(&["--upstream", &upstream(made), "--seed", "7"], &[]);
     terminal.until("upstream ready");
-    // the zoomed chat, so that a whole answer fits
-    terminal.keys("z");
-    terminal.until_matches("zoomed chat", |contents| !contents.contains("Guards"));
     terminal.ask("everything you have", 1);
+    // the zoomed chat, so that a whole answer fits
+    terminal.keys("1\x10zoom\r");
+    terminal.until_matches("zoomed chat", |contents| !contents.contains("2 Cache"));
     let shown = shown(&terminal.screen);
+    terminal.keys("\x1b");
+    terminal.until("2 Cache");
     for (prompt, nth) in [("a bad request", 2), ("a broken stream", 3), ("a page", 4)] {
         terminal.ask(prompt, nth);
     }

@@ -12,27 +12,19 @@ fn run_headless(file: &Path) -> Output {
     run.args(["run", file.to_str().unwrap()]).output().unwrap()
 }
 
-/// Waits until all calls up to this one have ended.
-fn answered(terminal: &mut Terminal, last: u32) {
-    let row = format!(" #{last} ");
-    terminal.until_matches(&row, |screen| {
-        screen.contains(&row) && screen.contains("nothing running")
-    });
-}
-
 /// Burst, outage on, burst, outage off, burst; waits for each.
 fn drill(terminal: &mut Terminal) {
     terminal.until("upstream ready");
     terminal.keys("b");
-    answered(terminal, 10);
+    terminal.until_ended(10);
     terminal.keys("F");
     terminal.until("FAULTS ON");
     terminal.keys("B");
-    answered(terminal, 60);
+    terminal.until_ended(60);
     terminal.keys("F");
     terminal.until_matches("faults off", |screen| !screen.contains("FAULTS ON"));
     terminal.keys("b");
-    answered(terminal, 70);
+    terminal.until_ended(70);
 }
 
 #[test]
@@ -51,13 +43,13 @@ fn a_recorded_drill_is_saved_and_passes_headless() {
         &[],
     );
     drill(&mut live);
-    live.keys("w");
+    live.keys("w\r");
     live.until("saved drill.toml: 5 commands, 10 expectations");
     let first = fs::read_to_string(&file).unwrap();
     assert!(first.contains("duration = "), "{first}");
     // commands after `w` are in the file saved at the end
     live.keys("b");
-    answered(&mut live, 80);
+    live.until_ended(80);
     live.keys("q");
     let (code, left) = live.ended();
     assert_eq!(code, 0);

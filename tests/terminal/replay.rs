@@ -31,13 +31,13 @@ fn a_live_session_is_recorded_and_played_back() {
     replay.keys("\x1b[F");
     replay.until("the end");
     replay.until("#1 answered, 1 attempt");
-    replay.until("CALLS 1 ");
+    replay.until("1 call ");
     replay.keys(",");
     replay.until("paused");
     replay.keys("b");
     replay.until("b: this session is read-only");
     replay.keys("\x1b[H");
-    replay.until("No prompts yet.");
+    replay.until("No questions in this recording.");
     replay.keys("q");
     assert_eq!(replay.ended().0, 0);
 

@@ -104,20 +104,17 @@ fn a_longer_prompt_takes_more_rows() {
     assert_eq!((text[37].as_str(), text[38].as_str()), ("> ab", "  c日"));
     assert_eq!(cursor, Some(Position::new(5, 38)));
     assert!(
-        text[39].starts_with(" Enter send  Esc leave  ^J new line"),
+        text[39].starts_with(" Enter send  Esc leave  "),
         "{}",
         text[39]
     );
 }
 
 #[test]
-fn below_60x16_verdict_and_log_stay() {
+fn below_60x16_the_sentence_the_counts_and_the_log_stay() {
     let mut bench = Bench::new(busy_state());
     let text = rows(&mut bench, 40, 10);
-    // running calls are not retries, and no count appears twice
-    assert_eq!(text[1], "CALLS 5  ✓1 ▶2 ◇1 ↻0 ✗1 ⊘0", "{text:#?}");
-    assert_eq!(text[2], "flowing");
-    assert_eq!(text.iter().filter(|row| row.contains('◇')).count(), 1);
+    assert!(text[3].starts_with(" 5 calls "), "{text:#?}");
     assert!(holds(&text, "needs 60x16 for panes"));
     assert!(holds(&text, "#5 sentence 39"), "{text:#?}");
     assert!(text[9].contains("? help"), "{}", text[9]);

@@ -111,29 +111,6 @@ fn bench(mode: SemanticMode) -> Bench {
 }
 
 #[test]
-fn the_title_shows_the_semantic_mode() {
-    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
-        let on = rows(&mut bench(SemanticMode::On), width, height);
-        assert!(on[0].contains("◇ semantic on"), "{}", on[0]);
-        let shadow = rows(&mut bench(SemanticMode::Shadow), width, height);
-        assert!(shadow[0].contains("◇ semantic shadow"), "{}", shadow[0]);
-        let mut off = Bench::new(Story::begin().state());
-        assert!(!holds(&rows(&mut off, width, height), "semantic on"));
-    }
-    let mut faults = bench(SemanticMode::On);
-    faults.state.session.faults_on = true;
-    faults.state.session.faults.rate_limited = 0.4;
-    let title = rows(&mut faults, 80, 24).remove(0);
-    assert!(
-        title.contains("◇ semantic on") && title.contains("! FAULTS 429 40%"),
-        "{title}"
-    );
-    // without room for both, faults take precedence
-    let title = rows(&mut faults, 62, 24).remove(0);
-    assert!(title.contains("! FAULTS 40%"), "{title}");
-}
-
-#[test]
 fn a_hit_shows_its_source_and_the_key_to_label_it() {
     let mut hit = bench(SemanticMode::On);
     hit.state.calls.chat.pop();
@@ -224,7 +201,7 @@ fn a_hit_is_labelled_with_g_and_b_in_its_story() {
     let screen = rows(&mut bench, 80, 24);
     for expected in [
         "Served by the semantic cache: similarity 0.94 to the prompt of #1",
-        "semantic hit: similarity 0.94 to the prompt of #1 (needs",
+        "hit: similarity 0.94 to the prompt of #1 (needs",
         "\"How long do I boil an egg of 50 g?\"",
     ] {
         assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
@@ -253,7 +230,7 @@ fn a_hit_is_labelled_with_g_and_b_in_its_story() {
     assert_eq!(bench.press("b"), []);
     assert_eq!(bench.message(), "b: #2 is already judged wrong");
     let screen = rows(&mut bench, 120, 40);
-    let expected = "label    labelled wrong: #1 requires 0.96 from now on, the stored answer was removed";
+    let expected = "label      labelled wrong: #1 requires 0.96 from now on, the stored answer was removed";
     assert!(holds(&screen, expected), "{screen:#?}");
 }
 
@@ -264,7 +241,7 @@ fn other_calls_cannot_be_labelled_and_show_the_reason() {
     assert_eq!(refused.ui.overlays.last(), Some(&Overlay::Details(CallId(3))));
     let screen = rows(&mut refused, 80, 24);
     for expected in [
-        "semantic miss: a guard rejected the nearest prompt",
+        "miss: a guard rejected the nearest prompt",
         "number 60, stored 50",
     ] {
         assert!(holds(&screen, expected), "{expected}\n{screen:#?}");
@@ -281,7 +258,7 @@ fn other_calls_cannot_be_labelled_and_show_the_reason() {
     );
     let screen = rows(&mut shadow, 120, 40);
     assert!(
-        holds(&screen, "semantic shadow: the same answer as #1, similarity 0.97"),
+        holds(&screen, "shadow: the same answer as #1, similarity 0.97"),
         "{screen:#?}"
     );
 
