@@ -103,11 +103,7 @@ fn a_longer_prompt_takes_more_rows() {
     let (text, cursor) = screen(&mut bench, 120, 40, &Theme::default());
     assert_eq!((text[37].as_str(), text[38].as_str()), ("> ab", "  c日"));
     assert_eq!(cursor, Some(Position::new(5, 38)));
-    assert!(
-        text[39].starts_with(" Enter send  Esc leave  "),
-        "{}",
-        text[39]
-    );
+    assert!(text[39].starts_with(" Enter send  Esc leave  "), "{}", text[39]);
 }
 
 #[test]
