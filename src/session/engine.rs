@@ -35,8 +35,8 @@ use crate::time::Timestamp;
 
 /// Capacity of the command queue. The screen reports a command that finds it full.
 pub const COMMANDS: usize = 32;
-/// The limit of an answer of bursts and loads on the simulator, in LLM tokens: longer answers hold the slots so long
-/// that no other limit is reached.
+/// The limit of an answer of bursts and loads on the simulator, in LLM tokens: longer answers hold the slots until no
+/// other limit is ever reached.
 pub const TRAFFIC_TOKENS: u32 = 64;
 
 /// The parts of a request that do not depend on the prompt.
