@@ -374,7 +374,7 @@ fn stacked(areas: &mut Areas, body: Rect, ui: &Ui) {
     // the charts show what the tour explains
     let touring = areas.tour.height > 0;
     let band = match (wide, drawer) {
-        _ if touring && !drawer => 2 * u16::from(wide),
+        _ if touring && !drawer => 1 + u16::from(wide),
         (_, true) => (screen * 2 / 5).clamp(8, 17),
         (true, false) if screen < 20 => 2,
         (true, false) if screen < LATENCY_HEIGHT => 3,

@@ -247,7 +247,8 @@ impl Figure {
     pub(super) fn text(self) -> String {
         match self {
             Self::Count(count) => count.to_string(),
-            Self::Time(time) => format!("{:.1} s", time.as_secs_f64()),
+            // a no-break space: a line must not end between a number and its unit
+            Self::Time(time) => format!("{:.1}\u{a0}s", time.as_secs_f64()),
             Self::Share(share) => format!("{share:.2}"),
         }
     }

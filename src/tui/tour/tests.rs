@@ -267,7 +267,7 @@ async fn the_cache_answers_the_second_call() {
             "seed {seed}"
         );
         assert!(
-            bench.shown().starts_with("Answered from the cache in 0.0 s"),
+            bench.shown().starts_with("Answered from the cache in 0.0\u{a0}s"),
             "{}",
             bench.shown()
         );
