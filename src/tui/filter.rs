@@ -116,11 +116,11 @@ impl Filter {
         self.words.is_empty()
     }
 
-    /// Returns true if a call matches at `now`.
-    pub fn matches_call(&self, call: &Call, now: Timestamp) -> bool {
+    /// Returns true if a call matches at `now`. `texts` are searched besides its own.
+    pub fn matches_call(&self, call: &Call, texts: &[&str], now: Timestamp) -> bool {
         self.words
             .iter()
-            .all(|word| word.test.is_true_of(call, now) != word.excludes)
+            .all(|word| word.test.is_true_of(call, texts, now) != word.excludes)
     }
 
     /// Returns true if a row of another list matches at `now`.
@@ -181,7 +181,7 @@ impl Test {
         Some(Self::Text(lower))
     }
 
-    fn is_true_of(&self, call: &Call, now: Timestamp) -> bool {
+    fn is_true_of(&self, call: &Call, texts: &[&str], now: Timestamp) -> bool {
         match self {
             Self::Call(id) => call.id == *id,
             Self::User(name) => begins(call.user.as_str(), name),
@@ -207,7 +207,8 @@ impl Test {
                     .map_or("", |failure| failure.message.as_str());
                 begins(state(call), text)
                     || [call.user.as_str(), call.prompt.as_str(), message]
-                        .into_iter()
+                        .iter()
+                        .chain(texts)
                         .any(|place| contains(place, text))
             }
         }
@@ -220,7 +221,7 @@ impl Test {
                 let user = row.user.or(row.facts.map(|call| call.user.as_str()));
                 user.is_some_and(|user| begins(user, name))
             }
-            Self::Attempts(..) | Self::Lasts(..) => row.facts.is_some_and(|call| self.is_true_of(call, now)),
+            Self::Attempts(..) | Self::Lasts(..) => row.facts.is_some_and(|call| self.is_true_of(call, &[], now)),
             Self::State(text) | Self::Code(text) | Self::Text(text) => {
                 row.texts.iter().any(|place| contains(place, text))
             }
@@ -357,7 +358,7 @@ mod tests {
         ];
         for (typed, first, second) in table {
             let filter = Filter::new(typed);
-            let found = [&answered, &waiting].map(|call| filter.matches_call(call, now));
+            let found = [&answered, &waiting].map(|call| filter.matches_call(call, &[], now));
             assert_eq!(found, [first, second], "{typed}");
         }
     }
@@ -366,12 +367,13 @@ mod tests {
     fn the_word_of_an_outcome_is_not_searched_in_texts() {
         let (mut call, _, now) = calls();
         call.prompt = "why was it refused with 429?".into();
-        assert!(!Filter::new("refused").matches_call(&call, now));
-        assert!(!Filter::new("429").matches_call(&call, now));
-        assert!(Filter::new("refus").matches_call(&call, now));
+        assert!(!Filter::new("refused").matches_call(&call, &[], now));
+        assert!(!Filter::new("429").matches_call(&call, &[], now));
+        assert!(Filter::new("refus").matches_call(&call, &[], now));
         call.fate = Some(Fate::Failed);
         call.failure = Some(Failure::new(FailureClass::Reset, Phase::NotSent, "reset by peer"));
-        assert!(Filter::new("rst failed peer").matches_call(&call, now));
+        assert!(Filter::new("bucket").matches_call(&call, &["A Bucket holds tokens."], now));
+        assert!(Filter::new("rst failed peer").matches_call(&call, &[], now));
     }
 
     #[test]
@@ -418,7 +420,7 @@ mod tests {
                 word.starts_with('!') && Word::parse(word).is_some()
             }));
             for call in [&answered, &waiting] {
-                filter.matches_call(call, now);
+                filter.matches_call(call, &[], now);
             }
         }
 
@@ -427,7 +429,7 @@ mod tests {
             let (answered, waiting, now) = calls();
             for call in [&answered, &waiting] {
                 let (with, without) = (Filter::new(&word), Filter::new(&format!("!{word}")));
-                prop_assert!(with.is_empty() || with.matches_call(call, now) != without.matches_call(call, now));
+                prop_assert!(with.is_empty() || with.matches_call(call, &[], now) != without.matches_call(call, &[], now));
             }
         }
     }

@@ -119,9 +119,13 @@ impl PaneId {
         }
     }
 
-    /// Returns true if the pane has a filter.
-    pub fn has_filter(self) -> bool {
-        matches!(self, Self::Calls | Self::Users | Self::Log)
+    /// Returns true if the pane has a list that can be filtered, on the whole screen if `zoomed`.
+    pub fn has_filter(self, zoomed: bool) -> bool {
+        match self {
+            Self::Chat | Self::Calls | Self::Users | Self::Log => true,
+            Self::Cache => zoomed,
+            Self::Limiter | Self::Breaker | Self::Retries | Self::Traffic | Self::Latency => false,
+        }
     }
 
     /// Returns true if Enter on a row opens a call.
@@ -330,6 +334,8 @@ pub(super) fn filter_note(view: &View<'_>, id: PaneId, room: usize) -> Option<Li
         PaneId::Calls => calls::matches(view),
         PaneId::Log => log::matches(view),
         PaneId::Users => users::matches(view),
+        PaneId::Cache => zoom::cache::matches(view),
+        PaneId::Chat => chat::matches(view),
         _ => return None,
     };
     let count = format!("  {found} of {all} ");

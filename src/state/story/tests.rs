@@ -63,7 +63,7 @@ fn check(story: &Story) {
     for step in steps {
         let found = super::StepText::new(step);
         assert!(
-            !found.text.is_empty() && found.label.chars().count() <= 8,
+            !found.text.is_empty() && found.label.chars().count() <= 10,
             "{found:?}"
         );
         assert!(!found.text.contains('\n') && found.more.iter().all(|more| !more.contains('\n')));

@@ -224,8 +224,7 @@ impl Lanes {
     /// Draws a group: a mark at each time.
     fn group(&self, view: &View<'_>, group: &[&Call], area: Rect, buf: &mut Buffer) {
         if self.own_start.is_none() {
-            let oldest_first = group.iter().rev().copied();
-            timeline::draw_marks(view.theme, oldest_first, &Scale::from_axis(&self.axis), area, buf);
+            timeline::draw_marks(view.theme, group, &Scale::from_axis(&self.axis), area, buf);
         }
     }
 

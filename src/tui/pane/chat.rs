@@ -14,7 +14,7 @@ use crate::tui::ui::ChatAnchor;
 use crate::tui::view::View;
 use crate::tui::{markdown, wrap};
 
-use super::{semantic_answer, units};
+use super::{NO_MATCH, PaneId, semantic_answer, units};
 
 /// Columns in front of each row: `you  `.
 const INDENT: u16 = 5;
@@ -46,6 +46,8 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let (height, width) = (usize::from(area.height), area.width);
     let rows = if view.state.calls.chat.is_empty() {
         welcome(view, width)
+    } else if shown(view).next().is_none() {
+        vec![ChatRow::new(view, "", NO_MATCH.to_owned(), Role::Muted)]
     } else {
         visible(view, width, height)
     };
@@ -116,6 +118,18 @@ fn turns(state: &State) -> impl DoubleEndedIterator<Item = &Call> {
         .filter_map(|id| state.calls.recent.get(id))
 }
 
+/// The turns that match the filter, oldest first.
+fn shown<'a>(view: &View<'a>) -> impl DoubleEndedIterator<Item = &'a Call> {
+    let (state, now) = (view.state, view.now);
+    let filter = view.ui.filter_of(PaneId::Chat);
+    turns(state).filter(move |call| filter.matches_call(call, &[state.calls.answer(call)], now))
+}
+
+/// The number of turns that match the filter, and of all.
+pub(crate) fn matches(view: &View<'_>) -> (usize, usize) {
+    (shown(view).count(), turns(view.state).count())
+}
+
 /// The visible rows.
 fn visible(view: &View<'_>, width: u16, height: usize) -> Vec<ChatRow> {
     let anchored = view
@@ -142,7 +156,7 @@ fn from_anchor<'a>(
 ) -> (Vec<ChatRow>, Option<&'a Call>) {
     let mut rows = Vec::new();
     let mut above = None;
-    for call in turns(view.state).filter(|call| call.id >= anchor.call) {
+    for call in shown(view).filter(|call| call.id >= anchor.call) {
         let skip = if call.id == anchor.call { anchor.row } else { 0 };
         above = above.or((skip > 0).then_some(call));
         rows.extend(turn(view, call, width, height).into_iter().skip(skip));
@@ -158,7 +172,7 @@ fn tail<'a>(view: &View<'a>, width: u16, height: usize) -> (Vec<ChatRow>, Option
     let mut pages: Vec<Vec<ChatRow>> = Vec::new();
     let mut have = 0;
     let mut first = None;
-    for call in turns(view.state).rev() {
+    for call in shown(view).rev() {
         let mut rows = turn(view, call, width, height);
         if pages.is_empty() {
             // the blank row below the newest turn
@@ -185,7 +199,7 @@ fn question(view: &View<'_>, call: &Call, width: u16) -> ChatRow {
 
 /// The anchor after moving by `by` rows, up if negative; `None` if it follows the end.
 pub(crate) fn moved(view: &View<'_>, width: u16, height: usize, by: i64) -> Option<ChatAnchor> {
-    let heights: Vec<(CallId, usize)> = turns(view.state)
+    let heights: Vec<(CallId, usize)> = shown(view)
         .map(|call| (call.id, turn(view, call, width, height).len()))
         .collect();
     let total: usize = heights.iter().map(|(_, rows)| rows).sum();

@@ -16,7 +16,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use crate::event::{CallId, Constraint};
+use crate::event::{CallId, Constraint, Fate};
 use crate::state::{Call, Calls, Doing, SpanKind, State};
 use crate::time::{Timestamp, saturating_nanos};
 use crate::tui::plot::{Axis, fill_style};
@@ -115,7 +115,8 @@ pub(crate) fn elapsed(call: &Call, now: Timestamp) -> Duration {
 pub(crate) fn draw(view: &View<'_>, call: &Call, scale: &Scale, area: Rect, buf: &mut Buffer) {
     let mut lane = Lane::new(scale, view.theme);
     lane.call(call, view.now);
-    if scale.column(call.ended_at.unwrap_or(view.now)) >= i64::from(scale.columns) {
+    let columns = i64::from(scale.columns);
+    if lane.free < columns && scale.column(call.ended_at.unwrap_or(view.now)) >= columns {
         lane.put(
             i64::from(scale.columns) - 1,
             view.theme.glyphs.ellipsis,
@@ -126,17 +127,14 @@ pub(crate) fn draw(view: &View<'_>, call: &Call, scale: &Scale, area: Rect, buf:
     lane.draw(area, buf);
 }
 
-/// Draws the outcomes of calls that sent nothing, each at its time; of several in one column the last one is drawn.
-pub(crate) fn draw_marks<'a>(
-    theme: &Theme,
-    calls: impl Iterator<Item = &'a Call>,
-    scale: &Scale,
-    area: Rect,
-    buf: &mut Buffer,
-) {
+/// Draws the outcomes of calls that sent nothing, each at its time. In one column a call that a guard stopped covers
+/// a cached one.
+pub(crate) fn draw_marks(theme: &Theme, calls: &[&Call], scale: &Scale, area: Rect, buf: &mut Buffer) {
     let mut lane = Lane::new(scale, theme);
-    for call in calls {
-        lane.mark(call);
+    for cached in [true, false] {
+        for call in calls.iter().filter(|call| (call.fate == Some(Fate::Hit)) == cached) {
+            lane.mark(call);
+        }
     }
     lane.draw(area, buf);
 }
@@ -243,7 +241,10 @@ impl<'a> Lane<'a> {
 
     /// Writes the code of an attempt so that it ends before column `to`; `x` without room.
     fn code(&mut self, code: &str, from: i64, to: i64) {
-        let to = to.min(i64::from(self.scale.columns));
+        if to > i64::from(self.scale.columns) {
+            // it failed right of the scale
+            return;
+        }
         // two codes never touch
         let least = self.free + i64::from(self.after_code);
         let wide = column(code.chars().count());
@@ -351,7 +352,6 @@ mod tests {
 
     use super::super::fixture::{self, at, ms};
     use super::*;
-    use crate::event::Fate;
     use crate::state::{QueueHead, Span, Waiter};
 
     fn text(buf: &Buffer) -> String {
@@ -542,23 +542,42 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_goes_on_right_of_the_scale_has_no_code_there() {
+        use SpanKind::{BackOff, Waiting};
+        let call = ended(Fate::Failed, &[(Waiting, 1.0, "503"), (BackOff, 0.5, ""), (Waiting, 1.0, "429")]);
+        let fixture = fixture::burst();
+        for (columns, expected) in [
+            (30, "───────503·····───────429✗"),
+            (25, "───────503·····───────429"),
+            (24, "───────503·····────────…"),
+            (9, "────────…"),
+            (0, ""),
+        ] {
+            let scale = Scale::from_start(call.started_at, ms(100), columns);
+            assert_eq!(drawn(&fixture, &call, &scale, columns.max(1)), expected, "{columns}");
+        }
+    }
+
+    #[test]
     fn outcomes_of_a_group_are_drawn_at_their_times() {
         let fixture = fixture::burst();
+        // a guard's mark covers that of a cached call, whichever came first
         let calls: Vec<Call> = [
             (8.0, Fate::Hit),
-            (10.0, Fate::Hit),
             (10.1, Fate::CircuitOpen),
+            (10.2, Fate::Hit),
             (12.0, Fate::Hit),
         ]
         .into_iter()
         .map(|(at, fate)| fixture::call(1, at, at, fate))
         .collect();
+        let calls: Vec<&Call> = calls.iter().collect();
         let axis = Axis::ending(at(16.4), ms(8000), 16);
         let area = Rect::new(0, 0, 16, 1);
         let mut buf = Buffer::empty(area);
         draw_marks(
             &fixture.theme,
-            calls.iter(),
+            &calls,
             &Scale::from_axis(&axis),
             area,
             &mut buf,

@@ -893,3 +893,24 @@ fn each_list_has_a_filter_of_its_own_and_typing_replaces_it() {
         "/: no list here: filter 8 Calls, 9 Users or 0 Log"
     );
 }
+
+#[test]
+fn the_conversation_is_filtered_by_its_text() {
+    let mut bench = Bench::new(busy_state());
+    let shown = |bench: &mut Bench| super::screen_text::rows(bench, 120, 40).join("\n");
+    bench.ui.focus = PaneId::Chat;
+    assert!(shown(&mut bench).contains("It counts"));
+    for (text, found, note) in [
+        ("it COUNTS", true, "/it COUNTS  1 of 5"),
+        ("bucket", false, "/bucket  2 of 5"),
+        ("nowhere", false, "/nowhere  0 of 5"),
+    ] {
+        bench.ui.filters.insert(PaneId::Chat, Editor::from_text(text));
+        let screen = shown(&mut bench);
+        assert!(screen.contains(note), "{text}: {screen}");
+        assert_eq!(screen.contains("It counts"), found, "{text}: {screen}");
+    }
+    assert!(shown(&mut bench).contains("No matching lines (Esc clears the filter)"));
+    bench.press("<esc>");
+    assert_eq!((bench.ui.focus, bench.ui.filter_text(PaneId::Chat)), (PaneId::Chat, None));
+}

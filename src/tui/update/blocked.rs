@@ -44,7 +44,7 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
             "it is forced closed already"
         }
         Action::ReleaseBreaker if state.breaker.mode == BreakerMode::Automatic => "it is automatic already",
-        Action::Filter if !areas(ui).focus.has_filter() => "no list here: filter 8 Calls, 9 Users or 0 Log",
+        Action::Filter if !has_filter(ui) => "no list here: filter 8 Calls, 9 Users or 0 Log",
         Action::FindNext | Action::FindPrev if ui.filter_text(areas(ui).focus).is_none() => {
             "no filter: / sets one"
         }
@@ -74,6 +74,12 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         _ => return None,
     };
     Some(reason.to_owned())
+}
+
+/// Returns true if the focused pane has a list that can be filtered.
+fn has_filter(ui: &Ui) -> bool {
+    let areas = areas(ui);
+    areas.focus.has_filter(areas.zoomed)
 }
 
 /// Returns true if anything can be stopped.

@@ -8,6 +8,7 @@ use crate::tui::action::Action;
 use crate::tui::editor::{Edit, Editor};
 use crate::tui::keymap::Context;
 use crate::tui::overlay::Overlay;
+use crate::tui::pane::PaneId;
 use crate::tui::ui::{Mode, Ui};
 
 /// The text field with the focus, and true if it is a single line.
@@ -165,6 +166,9 @@ pub(super) fn close(ui: &mut Ui) -> bool {
 
 /// Leaves the prompt to the pane before it. The draft is kept.
 fn leave(ui: &mut Ui) {
+    if ui.filters.remove(&PaneId::Chat).is_some() {
+        return;
+    }
     ui.zoomed = false;
     ui.chat_top = None;
     ui.focus = ui.previous;

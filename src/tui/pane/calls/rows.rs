@@ -4,7 +4,7 @@
 //! - Followers of a flight fold into its owner, as long as their fate does not differ.
 //! - A filter shows every matching call in a row of its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -44,8 +44,9 @@ pub(crate) struct Rows<'a> {
     /// Only calls that ran in this time.
     ran: Option<(Timestamp, Timestamp)>,
     now: Timestamp,
-    /// Owners of flights, looked up once each.
+    /// Owners of flights, looked up once each, and the one that was asked for last.
     owners: RefCell<HashMap<FlightId, Option<&'a Call>>>,
+    last: Cell<Option<(FlightId, Option<&'a Call>)>>,
 }
 
 /// The newest call of a row, and whether the row is part of an opened group.
@@ -64,6 +65,7 @@ impl<'a> Rows<'a> {
             ran,
             now: view.now,
             owners: RefCell::default(),
+            last: Cell::default(),
         }
     }
 
@@ -257,7 +259,7 @@ impl<'a> Rows<'a> {
     }
 
     fn matches(&self, call: &Call) -> bool {
-        self.ran(call) && (self.filter.is_empty() || self.filter.matches_call(call, self.now))
+        self.ran(call) && (self.filter.is_empty() || self.filter.matches_call(call, &[], self.now))
     }
 
     fn ran(&self, call: &Call) -> bool {
@@ -270,6 +272,21 @@ impl<'a> Rows<'a> {
     fn joins(&self, call: &Call) -> bool {
         let unsent = matches!(call.fate, Some(Fate::Hit | Fate::CircuitOpen | Fate::RateLimited));
         unsent && call.spans.is_empty() && self.filter.is_empty()
+    }
+
+    /// The owner of a flight, if it has a row.
+    fn owner_of(&self, flight: FlightId) -> Option<&'a Call> {
+        if let Some((last, owner)) = self.last.get()
+            && last == flight
+        {
+            return owner;
+        }
+        let owner = *self.owners.borrow_mut().entry(flight).or_insert_with(|| {
+            let owner = self.calls.flights.get(&flight)?.owner;
+            self.calls.recent.get(&owner).filter(|owner| self.ran(owner))
+        });
+        self.last.set(Some((flight, owner)));
+        owner
     }
 
     fn folds(&self, call: &Call) -> bool {
@@ -288,12 +305,7 @@ impl<'a> Rows<'a> {
         if !follows || !self.filter.is_empty() {
             return None;
         }
-        let flight = call.flight?;
-        let mut owners = self.owners.borrow_mut();
-        let owner = owners.entry(flight).or_insert_with(|| {
-            let owner = self.calls.flights.get(&flight)?.owner;
-            self.calls.recent.get(&owner).filter(|owner| self.ran(owner))
-        });
+        let owner = self.owner_of(call.flight?);
         owner.filter(|owner| {
             let alike = matches!(call.fate, None | Some(Fate::Shared)) || call.fate == owner.fate;
             owner.id != call.id && alike

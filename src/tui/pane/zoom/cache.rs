@@ -5,10 +5,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::state::{FieldCount, Slot};
+use crate::state::{ExplainedMiss, FieldCount, Slot};
 use crate::text::units;
+use crate::tui::filter;
 use crate::tui::pane::chart::{self, Chart, Layer};
-use crate::tui::pane::{cache, near_miss, row, semantic};
+use crate::tui::pane::{NO_MATCH, PaneId, cache, near_miss, row, semantic};
 use crate::tui::plot::bars::Part;
 use crate::tui::plot::dots::{self, Look, Series};
 use crate::tui::plot::{Frame, Unit};
@@ -247,6 +248,28 @@ fn field(view: &View<'_>, count: &FieldCount, width: usize) -> Line<'static> {
     row::join(theme, pieces, width)
 }
 
+/// The near misses that match the filter, newest first.
+fn shown<'a>(view: &View<'a>) -> impl Iterator<Item = &'a ExplainedMiss> {
+    let (state, now) = (view.state, view.now);
+    let filter = view.ui.filter_of(PaneId::Cache);
+    state.cache.near.latest.iter().rev().filter(move |miss| {
+        let fields = miss.near.differs.iter().map(|diff| diff.field.as_str());
+        let texts: Vec<&str> = fields.chain([miss.near.prompt.as_str()]).collect();
+        let row = filter::Row {
+            call: Some(miss.call),
+            facts: state.calls.recent.get(&miss.call),
+            user: None,
+            texts: &texts,
+        };
+        filter.matches(row, now)
+    })
+}
+
+/// The number of near misses that match the filter, and of all.
+pub(crate) fn matches(view: &View<'_>) -> (usize, usize) {
+    (shown(view).count(), view.state.cache.near.latest.len())
+}
+
 /// Lists the latest misses with the stored request nearest to each, and below them the semantic cache.
 fn nearest(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
     let indent = |area: Rect| Rect {
@@ -267,11 +290,13 @@ fn nearest(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
             "newest first, with the stored request",
             buf,
         );
-        let newest = latest
-            .iter()
-            .rev()
-            .map(|miss| near_miss::summary(view, miss, width));
-        let lines: Vec<Line<'_>> = newest.take(usize::from(at.height)).collect();
+        let mut lines: Vec<Line<'_>> = shown(view)
+            .map(|miss| near_miss::summary(view, miss, width))
+            .take(usize::from(at.height))
+            .collect();
+        if lines.is_empty() {
+            lines.push(row::muted(view.theme, NO_MATCH));
+        }
         row::draw_all(&lines, indent(at), buf);
     }
     if area.height > 1 {
