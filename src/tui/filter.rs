@@ -221,7 +221,9 @@ impl Test {
                 let user = row.user.or(row.facts.map(|call| call.user.as_str()));
                 user.is_some_and(|user| begins(user, name))
             }
-            Self::Attempts(..) | Self::Lasts(..) => row.facts.is_some_and(|call| self.is_true_of(call, &[], now)),
+            Self::Attempts(..) | Self::Lasts(..) => {
+                row.facts.is_some_and(|call| self.is_true_of(call, &[], now))
+            }
             Self::State(text) | Self::Code(text) | Self::Text(text) => {
                 row.texts.iter().any(|place| contains(place, text))
             }

@@ -132,7 +132,10 @@ pub(crate) fn draw(view: &View<'_>, call: &Call, scale: &Scale, area: Rect, buf:
 pub(crate) fn draw_marks(theme: &Theme, calls: &[&Call], scale: &Scale, area: Rect, buf: &mut Buffer) {
     let mut lane = Lane::new(scale, theme);
     for cached in [true, false] {
-        for call in calls.iter().filter(|call| (call.fate == Some(Fate::Hit)) == cached) {
+        for call in calls
+            .iter()
+            .filter(|call| (call.fate == Some(Fate::Hit)) == cached)
+        {
             lane.mark(call);
         }
     }
@@ -544,7 +547,10 @@ mod tests {
     #[test]
     fn a_lane_that_goes_on_right_of_the_scale_has_no_code_there() {
         use SpanKind::{BackOff, Waiting};
-        let call = ended(Fate::Failed, &[(Waiting, 1.0, "503"), (BackOff, 0.5, ""), (Waiting, 1.0, "429")]);
+        let call = ended(
+            Fate::Failed,
+            &[(Waiting, 1.0, "503"), (BackOff, 0.5, ""), (Waiting, 1.0, "429")],
+        );
         let fixture = fixture::burst();
         for (columns, expected) in [
             (30, "───────503·····───────429✗"),
@@ -554,7 +560,11 @@ mod tests {
             (0, ""),
         ] {
             let scale = Scale::from_start(call.started_at, ms(100), columns);
-            assert_eq!(drawn(&fixture, &call, &scale, columns.max(1)), expected, "{columns}");
+            assert_eq!(
+                drawn(&fixture, &call, &scale, columns.max(1)),
+                expected,
+                "{columns}"
+            );
         }
     }
 
@@ -575,13 +585,7 @@ mod tests {
         let axis = Axis::ending(at(16.4), ms(8000), 16);
         let area = Rect::new(0, 0, 16, 1);
         let mut buf = Buffer::empty(area);
-        draw_marks(
-            &fixture.theme,
-            &calls,
-            &Scale::from_axis(&axis),
-            area,
-            &mut buf,
-        );
+        draw_marks(&fixture.theme, &calls, &Scale::from_axis(&axis), area, &mut buf);
         assert_eq!(text(&buf), "◂  ⊘   ◇");
     }
 

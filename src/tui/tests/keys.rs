@@ -912,5 +912,8 @@ fn the_conversation_is_filtered_by_its_text() {
     }
     assert!(shown(&mut bench).contains("No matching lines (Esc clears the filter)"));
     bench.press("<esc>");
-    assert_eq!((bench.ui.focus, bench.ui.filter_text(PaneId::Chat)), (PaneId::Chat, None));
+    assert_eq!(
+        (bench.ui.focus, bench.ui.filter_text(PaneId::Chat)),
+        (PaneId::Chat, None)
+    );
 }
