@@ -23,6 +23,7 @@ use self::figures::{Counts, Figure, Record};
 use super::keymap::Context;
 use super::pane::PaneId;
 use super::ui::Ui;
+use super::undo::Undo;
 use super::update::Effect;
 use crate::event::{Command, Load};
 use crate::settings::{FaultProfile, Policy};
@@ -140,7 +141,8 @@ pub(super) fn start(ui: &mut Ui, state: &State, now: Timestamp) -> Vec<Command> 
         }),
     }));
     ui.overlays.clear();
-    ui.zoomed = false;
+    // U must not reach back to before the tour
+    ui.undo = Undo::default();
     enter(ui, state, now, 0)
 }
 
@@ -196,6 +198,8 @@ pub(super) fn leave(ui: &mut Ui) -> Vec<Command> {
         return Vec::new();
     };
     ui.focus = PaneId::Calls;
+    // changes of the tour are undone by its end
+    (ui.undo, ui.toast) = (Undo::default(), None);
     let Saved {
         policy,
         faults,
