@@ -34,7 +34,7 @@ pub(crate) fn history_file(env: impl Fn(&str) -> Option<OsString>) -> Option<Pat
     Some(state.join("seawall").join("prompts.jsonl"))
 }
 
-/// Reads the prompts, the newest last. Without a readable file there are none.
+/// Reads the prompts, the newest last; an empty list without a readable file.
 pub(crate) fn load(file: &Path) -> Vec<String> {
     read(file).unwrap_or_default()
 }
