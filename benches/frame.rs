@@ -1,4 +1,4 @@
-//! Whole frames, drawn as the event loop draws them. Limit: 2 ms at 200x60.
+//! Whole frames, drawn as the event loop draws them. Limits at 200x60: 1 ms after 10,000 calls, 1.5 ms with all of them running.
 
 use divan::Bencher;
 use ratatui::buffer::Buffer;

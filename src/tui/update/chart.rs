@@ -55,6 +55,10 @@ pub(super) fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position
 
 /// The chart at a position, and the instant that its column shows.
 fn instant(ui: &Ui, context: &UpdateContext<'_>, position: Position) -> Option<(PaneId, Timestamp)> {
+    if context.shown.calls.totals.started == 0 {
+        // the first screen has no charts
+        return None;
+    }
     let areas = areas(ui);
     let pane = areas
         .at(position)
