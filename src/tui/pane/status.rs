@@ -159,7 +159,9 @@ fn wording(view: &View<'_>) -> Wording {
         Status::Waiting { calls, head, next } => (
             (Role::HeldChip, glyphs.queued, "WAITING"),
             waiting(view, calls, head.map(|(_, constraint)| constraint), next),
-            flood(view),
+            Some(flood(view))
+                .filter(|text| !text.is_empty())
+                .unwrap_or_else(|| burst_text(view)),
         ),
         Status::Slow { calls, longest } => {
             let longest = units::seconds(longest);

@@ -134,14 +134,14 @@ fn right_wordings(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
 
 /// The state of the session and the clock.
 fn state(view: &View<'_>, hours: bool) -> Vec<Span<'static>> {
-    let running = view.state.calls.totals.running() > 0;
+    let sent = view.state.calls.totals.started > 0;
     let word = match view.ui.paused {
         // a recording is never live, whether it plays or not
         _ if view.ui.playback.is_some() => "REPLAY".to_owned(),
         Some(0) => "PAUSED".to_owned(),
         Some(events) => format!("PAUSED +{} events", units::amount(events)),
         None if view.ui.tour.is_some() => "TOUR".to_owned(),
-        None if running || view.state.session.running_load().is_some() => "LIVE".to_owned(),
+        None if sent || view.state.session.running_load().is_some() => "LIVE".to_owned(),
         None => "READY".to_owned(),
     };
     let time = units::clock(view.now.since(Timestamp::ZERO), hours);

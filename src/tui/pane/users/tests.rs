@@ -86,8 +86,8 @@ fn the_table_at_80_columns() {
             "  dev  [············]    --     0    --     0      0      0        0       0",
             "",
             "share: of the tokens admitted in the last minute; |: fair share by weight;",
-            "queue: waiting calls; p95: waits of the last minute; rejected: by limiter or",
-            "breaker",
+            "queue: waiting calls; p95: waits of the last minute; limited: calls without",
+            "a place in the queue",
         ]
     );
 }
