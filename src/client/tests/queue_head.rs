@@ -43,7 +43,7 @@ fn policies() -> impl Strategy<Value = Policy> {
     )
 }
 
-/// What happens in a world.
+/// An event in a world.
 #[derive(Clone, Debug)]
 enum Deed {
     Call { user: u8, tokens: u16, prompt: u8 },
