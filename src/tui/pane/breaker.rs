@@ -234,7 +234,7 @@ fn openings(view: &View<'_>, width: usize) -> Line<'static> {
                 format!("{times}, last {at}"),
             ]
         });
-    let wordings = last.into_iter().flatten().chain([times.clone()]);
+    let wordings = last.into_iter().flatten().chain([times]);
     row::first_fit(view.theme, wordings, width)
 }
 
