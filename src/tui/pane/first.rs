@@ -100,21 +100,21 @@ fn rule(view: &View<'_>, name: &str, width: usize) -> Line<'static> {
 
 /// The keys of the first minutes, in two columns: in each the longest wording that fits.
 fn start(view: &View<'_>, keymap: &Keymap, width: usize) -> Vec<Line<'static>> {
-    let load = key(keymap, action("load"));
-    let faults = key(keymap, Some(Action::ToggleFaults));
+    let load = key(keymap, Action::Load);
+    let faults = key(keymap, Action::ToggleFaults);
     let words = |wordings: &[&str]| wordings.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let rows: [[(Option<Action>, Vec<String>); 2]; 4] = [
+    let rows: [[(Action, Vec<String>); 2]; 4] = [
         [
-            (Some(Action::Burst10), words(&["send 10 calls"])),
+            (Action::Burst10, words(&["send 10 calls"])),
             (
-                Some(Action::Prompt),
+                Action::Prompt,
                 words(&["ask a question yourself", "ask a question"]),
             ),
         ],
         [
-            (Some(Action::Burst50), words(&["send 50 calls"])),
+            (Action::Burst50, words(&["send 50 calls"])),
             (
-                action("tour"),
+                Action::Tour,
                 words(&[
                     "guided tour: all four patterns in about two minutes",
                     "guided tour",
@@ -123,32 +123,32 @@ fn start(view: &View<'_>, keymap: &Keymap, width: usize) -> Vec<Line<'static>> {
         ],
         [
             (
-                action("load"),
+                Action::Load,
                 vec![
                     format!("5 calls per second until you press {load} again"),
                     format!("5 calls per second, {load} stops"),
                     format!("5 calls/s, {load} stops"),
                 ],
             ),
-            (Some(Action::Stop), words(&["stop everything"])),
+            (Action::Stop, words(&["stop everything"])),
         ],
         [
             (
-                Some(Action::ToggleFaults),
+                Action::ToggleFaults,
                 vec![
                     format!("break the upstream; {faults} again repairs it"),
                     format!("break it, {faults} repairs"),
                 ],
             ),
             (
-                Some(Action::Help),
+                Action::Help,
                 words(&["what the keys and marks on this screen mean", "keys and marks"]),
             ),
         ],
     ];
     let indent = if width >= WIDE { 4 } else { 1 };
     let column = width / 2;
-    let line = |row: [(Option<Action>, Vec<String>); 2]| {
+    let line = |row: [(Action, Vec<String>); 2]| {
         let mut line = Line::default();
         for (index, (action, wordings)) in row.into_iter().enumerate() {
             let start = index * column + indent;
@@ -167,14 +167,8 @@ fn start(view: &View<'_>, keymap: &Keymap, width: usize) -> Vec<Line<'static>> {
 /// Three experiments: aim, keys, and what to see.
 fn tries(view: &View<'_>, keymap: &Keymap, width: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
-    let (ten, fifty) = (
-        key(keymap, Some(Action::Burst10)),
-        key(keymap, Some(Action::Burst50)),
-    );
-    let (load, faults) = (
-        key(keymap, action("load")),
-        key(keymap, Some(Action::ToggleFaults)),
-    );
+    let (ten, fifty) = (key(keymap, Action::Burst10), key(keymap, Action::Burst50));
+    let (load, faults) = (key(keymap, Action::Load), key(keymap, Action::ToggleFaults));
     let hit = theme.glyphs.hit;
     let keys = |parts: &[(&str, bool)]| -> Line<'static> {
         let piece = |(text, is_key): &(&str, bool)| {
@@ -268,14 +262,10 @@ fn ascii(text: &str) -> String {
         .collect()
 }
 
-/// An action by its name.
-fn action(name: &str) -> Option<Action> {
-    Action::by_name(name)
-}
-
-fn key(keymap: &Keymap, action: Option<Action>) -> String {
-    let key = action.and_then(|action| keymap.key(Context::Normal, action));
-    key.unwrap_or_else(|| "-".to_owned())
+fn key(keymap: &Keymap, action: Action) -> String {
+    keymap
+        .key(Context::Normal, action)
+        .unwrap_or_else(|| "-".to_owned())
 }
 
 #[cfg(test)]
