@@ -47,8 +47,8 @@ const LIVE: [Row; 21] = [
     (Action::Stop, 5),
     (Action::LongerWindow, 10),
     (Action::Open, 6),
-    (Action::Tour, 8),
     (Action::Zoom, 11),
+    (Action::Tour, 8),
     (Action::Pause, 12),
     (Action::Filter, 13),
     (Action::Palette, 14),
@@ -420,10 +420,10 @@ mod tests {
         let (ui, new) = (Ui::default(), State::default());
         assert_eq!(
             line(&ui, &new, 120),
-            "b burst 10  B burst 50  F faults on  f choose faults  i ask  ^P commands  = what-if  s semantic  \
-             / filter  ? help"
+            "b burst 10  B burst 50  L load  F faults on  f choose faults  i ask  T tour  ^P commands  \
+             = what-if  s semantic  ? help"
         );
-        assert_eq!(line(&ui, &new, 40), "b burst 10  B 50  F faults on  ? help");
+        assert_eq!(line(&ui, &new, 40), "b burst 10  B 50  L load  ? help");
         assert_eq!(line(&ui, &new, 22), "b burst 10  ? help");
         assert_eq!(line(&ui, &new, 8), "? help");
         assert_eq!(line(&ui, &new, 5), "");
@@ -432,7 +432,7 @@ mod tests {
         busy.session.faults_on = true;
         assert_eq!(
             line(&ui, &busy, 80),
-            "b burst 10  B 50  F faults off  f choose faults  x stop  Enter why  ? help"
+            "b burst 10  B 50  L load  F faults off  x stop  Enter why  T tour  ? help"
         );
     }
 

@@ -60,7 +60,7 @@ fn eighty_by_twenty_four_with_calls() {
     assert!(rows[21].starts_with("─ 0 Log ─") && rows[21].contains("#5 sentence 39"));
     assert_eq!(
         rows[23],
-        " b burst 10  B 50  F faults on  f choose faults  x stop  Enter why  ? help"
+        " b burst 10  B 50  L load  F faults on  x stop  Enter why  T tour  ? help"
     );
 }
 
