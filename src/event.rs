@@ -31,7 +31,7 @@ pub use failure::{AttemptResult, Failure, FailureClass, Finish, Hint, HintSource
 pub use kind::EventKind;
 pub use level::BucketLevel;
 pub use limit::{Constraint, LimitLevels, LimitReject, UserLevels};
-pub use load::{Load, read_load, read_share};
+pub use load::{Load, MAX_RUNNING, read_load, read_share};
 pub use semantic::{NearestPrompt, Objection, SemanticGuard, SemanticMiss};
 pub use upstream::{SimulatorPace, UpstreamHealth, UpstreamInfo};
 pub use whatif::{ChangedFate, PolicyFigures, WhatIfRequest, WhatIfResult, WhatIfUpstream};

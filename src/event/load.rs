@@ -28,6 +28,9 @@ const FASTEST: f64 = 1_000.0;
 const SLOWEST: f64 = 1.0 / 3_600.0;
 /// The longest load.
 const LONGEST: Duration = Duration::from_hours(24);
+/// Running calls from which on a load skips calls and no burst begins: an upstream that does not answer must not fill
+/// the memory.
+pub const MAX_RUNNING: u64 = 1_000;
 /// The end of an error message.
 const FORM: &str = "write RATE [DURATION] [repeat P%] [as USER|all] [poisson] [whole], such as 10/s 60s";
 

@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use prompt_mix::PromptMix;
 pub use prompts::Prompts;
 pub use route::Route;
-pub use traffic::MAX_RUNNING;
 use traffic::RunningLoad;
 
 use crate::client::{CallContext, Env, ResilientClient, Transport};

@@ -7,14 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Engine, OnAnswer, Running};
 use crate::client::Transport;
-use crate::event::{BurstUsers, EventKind, Load, Observer, Origin, UserId};
+use crate::event::{BurstUsers, EventKind, Load, MAX_RUNNING, Observer, Origin, UserId};
 use crate::openai::Message;
 use crate::time::Timestamp;
 
 /// Calls that a burst or a load starts before it yields to other tasks.
 const CALLS_AT_ONCE: u64 = 32;
-/// Running calls from which on a load skips calls: an upstream that does not answer must not fill the memory.
-pub const MAX_RUNNING: u64 = 1_000;
 /// A call of a load that is later than this is skipped: the machine was suspended.
 const TOO_LATE: std::time::Duration = std::time::Duration::from_secs(1);
 

@@ -1,8 +1,7 @@
 //! The reasons why actions are not possible now: a key without effect shows its reason.
 
 use super::areas;
-use crate::event::{BreakerMode, UserId};
-use crate::session::engine::MAX_RUNNING;
+use crate::event::{BreakerMode, MAX_RUNNING, UserId};
 use crate::state::{SemanticOutcome, State};
 use crate::tui::action::Action;
 use crate::tui::keymap::Context;

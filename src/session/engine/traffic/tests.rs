@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::event::{Command, Event, Fate};
+use crate::event::{BreakerState, Command, Event, Fate};
 use crate::session::bus::EventSink;
 use crate::session::source::Progress;
 use crate::session::{LocalSession, Session, SessionConfig};
@@ -289,4 +289,42 @@ async fn a_load_over_sockets_makes_its_calls() {
     let calls = session.bus().with_state(|state| state.calls.totals.started);
     assert_eq!(calls, 50);
     session.shutdown().await;
+}
+
+/// The first screen: `L`, wait 5 s, `F`: open in about 3 s; `F` again: closed in about 20 s.
+#[tokio::test(start_paused = true)]
+async fn a_load_and_an_outage_open_the_breaker_and_the_repair_closes_it() {
+    for seed in 0..10 {
+        let bench = Bench::start(&SessionConfig {
+            seed,
+            faults: crate::settings::file::load_faults("outage").unwrap(),
+            ..SessionConfig::default()
+        });
+        bench.load("5/s");
+        bench.sleep(5.0).await;
+        bench.execute(Command::SetFaults { on: true });
+        let broken = bench.session.env.clock.now();
+        bench.sleep(20.0).await;
+        bench.execute(Command::SetFaults { on: false });
+        let repaired = bench.session.env.clock.now();
+        bench.sleep(40.0).await;
+        bench.execute(Command::Shutdown);
+        bench.session.engine.settled().await;
+        let moved = |state: BreakerState, after: Timestamp| {
+            let events = bench.events();
+            let moved = |event: &&Arc<Event>| {
+                event.at >= after && matches!(event.kind, EventKind::BreakerMoved { to, .. } if to == state)
+            };
+            events
+                .iter()
+                .find(moved)
+                .map(|event| event.at.since(after).as_secs_f64())
+        };
+        let open = moved(BreakerState::Open, broken).unwrap();
+        let closed = moved(BreakerState::Closed, repaired).unwrap();
+        assert!(
+            open <= 6.0 && closed <= 25.0,
+            "seed {seed}: open after {open}, closed after {closed}"
+        );
+    }
 }
