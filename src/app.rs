@@ -99,7 +99,6 @@ fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
         .enable_all()
         .build()?;
     let code = match &cli.mode {
-        Some(Mode::Tour) => control_room::open(cli, &runtime, exits),
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port, exits)),
         Some(Mode::Picture { file, size }) => picture(file, size, cli.overwrite),
         Some(Mode::Scenarios) => subcommands::scenarios(),
@@ -162,7 +161,7 @@ fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
             None => semantic::explain_semantic(),
             Some(file) => runtime.block_on(semantic::evaluate_pairs(cli, file.as_deref(), *threshold, *json)),
         },
-        None => control_room::open(cli, &runtime, exits),
+        Some(Mode::Tour) | None => control_room::open(cli, &runtime, exits),
     };
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     code

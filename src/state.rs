@@ -184,7 +184,7 @@ pub struct State {
     pub breaker: BreakerView,
     /// Retries: causes, attempts per call, budget.
     pub retry: RetryView,
-    /// What happened second by second.
+    /// Counts second by second.
     #[serde(default)]
     pub timeline: Timeline,
     /// Latencies.

@@ -219,12 +219,11 @@ mod tests {
             "semantic" => "on",
             "faults" => "outage",
             "seed" | "max_tokens" => "31",
-            "record" | "api_key_file" | "ca_file" | "journal" => "a-file",
+            "record" | "api_key_file" | "ca_file" | "journal" | "prompts" => "a-file",
             "color" => "never",
             "theme" => "high-contrast",
             "load" => "3/s 5s",
             "repeat" => "10%",
-            "prompts" => "a-file",
             "panic_in" => "ui",
             _ => panic!("give --{id} a value in this test"),
         }

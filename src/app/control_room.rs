@@ -251,7 +251,16 @@ async fn control_room(
         None => None,
     };
     drop(hold);
-    let summary = shown?;
+    end(&bus, &shown?, files, drill)
+}
+
+/// Prints what the session leaves: the summary, panics, and the drill.
+fn end(
+    bus: &Bus,
+    summary: &tui::Summary,
+    files: eyre::Result<()>,
+    drill: Option<Result<String, String>>,
+) -> eyre::Result<u8> {
     if summary.exit == tui::Exit::HungUp {
         // the terminal is gone
         return Ok(summary.exit.code());

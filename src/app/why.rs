@@ -192,7 +192,7 @@ mod tests {
         let bytes = journal(40, true);
         let (code, out, err) = asked(Some(3), false, &bytes);
         assert_eq!((code, err.as_str()), (0, ""));
-        assert!(out.starts_with("#3 ") && out.contains("asked    ann"), "{out}");
+        assert!(out.starts_with("#3 ") && out.contains("asked      ann"), "{out}");
         let (_, json, _) = asked(Some(3), true, &bytes);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&value["call"], &value["story"]), (&3.into(), &2.into()));

@@ -321,7 +321,7 @@ impl Timeline {
         note(&mut slot.tokens_left, self.tokens);
     }
 
-    /// The slots that begin in `from..to` nanoseconds and not after `end`; the one around them if there is none.
+    /// The slots that begin in `from..to` nanoseconds and not after `end`; or else the one around them.
     fn merged(&self, from: u64, to: u64, end: Timestamp) -> Option<Slot> {
         let start = self.started_at?.0 / SECOND;
         if from > end.0 || to <= start.saturating_mul(SECOND) {

@@ -451,7 +451,7 @@ fn cards(areas: &mut Areas, band: Rect) {
     let count = ids.len() as u16;
     let mut x = band.x;
     for (index, id) in ids.iter().enumerate() {
-        // a divider stands in front of all cards but the first, so the first one has a column less
+        // the first card has no divider, so it has a column less
         let right = match index as u16 + 1 {
             last if last == count => band.right(),
             next => band.x + (band.width * next / count).saturating_sub(1),
@@ -620,8 +620,8 @@ mod tests {
                     (false, PaneId::Chat),
                 ] {
                     let ui = Ui {
-                        zoomed,
                         focus,
+                        zoomed,
                         ..Ui::default()
                     };
                     let areas = layout(area, &ui);

@@ -37,7 +37,7 @@ pub enum Overlay {
     Palette(Palette),
     /// Faults and their rates.
     Faults(Box<Faults>),
-    /// What can be done to the breaker by hand.
+    /// The commands to the breaker.
     Breaker,
     /// The name of a file to save.
     Save(Save),

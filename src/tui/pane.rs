@@ -33,7 +33,7 @@ mod traffic;
 mod users;
 pub(super) mod zoom;
 
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::symbols::border;
@@ -227,7 +227,7 @@ pub fn rules(view: &View<'_>, areas: &Areas, buf: &mut Buffer) {
 fn draw_divider(view: &View<'_>, divider: Rect, visible: Rect, buf: &mut Buffer) {
     let glyphs = view.theme.glyphs;
     let is_rule = |x: Option<u16>, y: u16, buf: &Buffer| {
-        let symbol = x.and_then(|x| buf.cell((x, y))).map(|cell| cell.symbol());
+        let symbol = x.and_then(|x| buf.cell((x, y))).map(Cell::symbol);
         symbol.is_some_and(|symbol| symbol == glyphs.border[0] || symbol == glyphs.heavy_rule)
     };
     for y in visible.top()..visible.bottom() {

@@ -742,9 +742,9 @@ async fn indexing_ends_with_the_first_failure_and_with_the_switch() {
     rig.sleep(millis(500)).await;
     assert_eq!(words.asked(), 1);
     // longer than the embedder may take
-    words.behave(Behaviour::After(Duration::from_secs(60)));
+    words.behave(Behaviour::After(Duration::from_mins(1)));
     rig.client.set_semantic(SemanticMode::On);
-    rig.sleep(Duration::from_secs(120)).await;
+    rig.sleep(Duration::from_mins(2)).await;
     assert_eq!(words.asked(), 2);
     rig.done().await;
 }

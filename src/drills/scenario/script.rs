@@ -111,6 +111,7 @@ pub struct RequestDefaults {
     pub repeat: f64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_usual(repeat: &f64) -> bool {
     repeat.to_bits() == SessionConfig::default().repeat.to_bits()
 }

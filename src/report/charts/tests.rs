@@ -92,7 +92,11 @@ fn texts(svg: &str) -> Vec<String> {
             }
             (Xml::End(_), _) => inside = false,
             (Xml::Text(text), Some(last)) => last.push_str(&text.xml10_content()),
-            (Xml::GeneralRef(name), Some(last)) => last.push_str(&format!("&{};", name.xml10_content())),
+            (Xml::GeneralRef(name), Some(last)) => {
+                last.push('&');
+                last.push_str(&name.xml10_content());
+                last.push(';');
+            }
             _ => {}
         }
     }

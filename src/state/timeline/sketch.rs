@@ -186,7 +186,9 @@ mod tests {
         ) {
             let sketch = |values: &[u64]| {
                 let mut sketch = Sketch::default();
-                values.iter().for_each(|ns| sketch.record(Duration::from_nanos(*ns)));
+                for ns in values {
+                    sketch.record(Duration::from_nanos(*ns));
+                }
                 sketch
             };
             let cut = cut.min(values.len());

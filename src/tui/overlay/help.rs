@@ -21,13 +21,13 @@ pub struct Help {
     pub search: Editor,
     /// The first visible row.
     pub scroll: usize,
-    /// What is described first.
+    /// The subject described first.
     pub subject: Subject,
     /// True during playback: playback keys come first, and commands to the engine are left out.
     pub replay: bool,
 }
 
-/// What a help describes first.
+/// The subject of a help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A pane.
@@ -187,7 +187,7 @@ const HABITS: [HelpRow; 9] = [
     HelpRow::Text("outside an overlay: close it"),
 ];
 
-/// What a pane shows.
+/// The content of a pane.
 fn about(pane: PaneId) -> &'static [&'static str] {
     match pane {
         PaneId::Chat => &[
@@ -282,7 +282,7 @@ fn own_keys(pane: PaneId) -> &'static [Action] {
     }
 }
 
-/// What an overlay or a text field is for.
+/// The purpose of an overlay or a text field.
 fn about_context(context: Context) -> &'static [&'static str] {
     match context {
         Context::Input => about(PaneId::Chat),

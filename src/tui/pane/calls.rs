@@ -145,7 +145,7 @@ pub(crate) fn moved(view: &View<'_>, by: i64) -> Option<CallId> {
     (Some(target) != rows.row_of(newest)).then_some(target)
 }
 
-/// The group under the cursor, newest first; fewer than two calls if there is none.
+/// The group under the cursor, newest first; fewer than two calls without a group.
 pub(crate) fn group_under_cursor<'a>(view: &View<'a>) -> Vec<&'a Call> {
     let rows = rows(view);
     let chosen = view.ui.selected_call.or_else(|| rows.newest());
@@ -191,7 +191,7 @@ struct Lanes {
     axis: Axis,
     /// Time per column from the start of each call, if lanes begin there.
     own_start: Option<Duration>,
-    /// True if the clock stands on the rule of another chart.
+    /// True if the clock is on the rule of another chart.
     shared: bool,
 }
 

@@ -285,7 +285,7 @@ mod tests {
             return Vec::new();
         };
         fixture::rows(fixture, place.width, place.height, |view, at, buf| {
-            render(view, &keymap, at, buf)
+            render(view, &keymap, at, buf);
         })
     }
 

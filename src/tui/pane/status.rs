@@ -5,7 +5,7 @@
 //!  236 calls   ✓ 121 answered   ◇  45 cached   ≈   1 shared   ✗  13 failed   ⊘  56 refused   ▶   0 running
 //! ```
 //!
-//! The chip is reversed, the only emphasis of the screen; without trouble there is none. The counts add up to the
+//! The chip is reversed, the only emphasis of the screen; without trouble it is absent. The counts add up to the
 //! number of calls. In the wide form they keep their columns while they grow.
 
 use std::time::Duration;
@@ -528,8 +528,10 @@ mod tests {
 
     /// 236 calls, and an open breaker.
     fn outage() -> Fixture {
-        let mut fixture = Fixture::default();
-        fixture.now = at(45.6);
+        let mut fixture = Fixture {
+            now: at(45.6),
+            ..Fixture::default()
+        };
         let totals = &mut fixture.state.calls.totals;
         totals.started = 236;
         for (fate, number) in [
@@ -551,8 +553,10 @@ mod tests {
 
     /// Calls 31 to 42 wait, call 31 first.
     fn queue(constraint: Constraint, next: Option<f64>) -> Fixture {
-        let mut fixture = Fixture::default();
-        fixture.now = at(42.1);
+        let mut fixture = Fixture {
+            now: at(42.1),
+            ..Fixture::default()
+        };
         let waiter = Waiter {
             since: at(41.0),
             needs: 60,

@@ -201,8 +201,10 @@ mod tests {
 
     /// The simulator with a seed, a call that runs, and an outage switched on.
     fn outage() -> Fixture {
-        let mut fixture = Fixture::default();
-        fixture.now = at(45.6);
+        let mut fixture = Fixture {
+            now: at(45.6),
+            ..Fixture::default()
+        };
         fixture.state.calls.totals.started = 1;
         let session = &mut fixture.state.session;
         session.upstream = Some(UpstreamInfo {

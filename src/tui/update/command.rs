@@ -292,13 +292,10 @@ pub(super) fn load_typed(ui: &mut Ui, context: &UpdateContext<'_>, text: &str) -
 /// The command that starts a load; asks for confirmation instead if it may cost money.
 pub(in crate::tui) fn start_load(ui: &mut Ui, state: &State, load: Load, now: Timestamp) -> Option<Command> {
     let calls = load.total();
-    let command = Command::SetLoad {
-        load: Some(load.clone()),
-    };
     let host = match &state.session.upstream {
         Some(upstream) if upstream.loopback || upstream.simulated => {
             ui.say(format!("load {load}: L ends it"), now);
-            return Some(command);
+            return Some(Command::SetLoad { load: Some(load) });
         }
         Some(upstream) => upstream.host.single_line(),
         None => "an unknown upstream".to_owned(),
@@ -309,7 +306,7 @@ pub(in crate::tui) fn start_load(ui: &mut Ui, state: &State, load: Load, now: Ti
         }
         _ => format!("{} paid calls to {host} until L ends it? y/N", load.rate_text()),
     };
-    ask(ui, question, Effect::Send(command));
+    ask(ui, question, Effect::Send(Command::SetLoad { load: Some(load) }));
     None
 }
 

@@ -228,7 +228,7 @@ fn short(duration: Duration) -> String {
     }
 }
 
-/// Why a call failed, where its stored answer is from, or else its prompt.
+/// The reason why a call failed, the source of its stored answer, or else its prompt.
 fn about(call: &Call) -> String {
     match &call.failure {
         Some(failure) if call.fate.is_some_and(|fate| fate != Fate::Answered) => {

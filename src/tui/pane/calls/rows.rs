@@ -21,7 +21,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The newest call, which stands for the row.
+    /// The newest call, which represents the row.
     pub(crate) fn newest(&self) -> Option<&'a Call> {
         self.calls.first().copied()
     }
@@ -91,7 +91,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The newest call of the row that contains a call, or of the next older row; of the oldest row if there is none.
+    /// The newest call of the row that contains a call, or of the next older row, or else of the oldest row.
     pub(crate) fn row_of(&self, id: CallId) -> Option<CallId> {
         self.head(id).map(|head| head.id)
     }
@@ -215,7 +215,7 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// The head of the row that contains a call, or of the next older row; of the oldest row if there is none.
+    /// The head of the row that contains a call, or of the next older row, or else of the oldest row.
     fn head(&self, id: CallId) -> Option<Head> {
         let recent = &self.calls.recent;
         let id = recent

@@ -98,7 +98,7 @@ fn drawn(fixture: &mut Fixture, width: u16, height: u16) -> Vec<String> {
     fixture::text(&buf).drain(rows).collect()
 }
 
-/// What is left of the axis, without trailing blanks.
+/// The columns left of the axis, without trailing blanks.
 fn gutters(fixture: &mut Fixture, width: u16, height: u16) -> Vec<String> {
     drawn(fixture, width, height)
         .iter()

@@ -46,8 +46,10 @@ fn outage() -> Fixture {
     slots[44].joined = 1;
     (slots[20].retries[3], slots[40].retries[1]) = (4, 12);
     (slots[30].helped, slots[31].failed_attempts, slots[40].granted) = (5, 22, 5);
-    let mut fixture = Fixture::default();
-    fixture.now = at(45.0);
+    let mut fixture = Fixture {
+        now: at(45.0),
+        ..Fixture::default()
+    };
     let state = &mut fixture.state;
     state.timeline = Timeline::from_slots(0, slots);
     state.calls.totals.started = 236;
@@ -394,7 +396,7 @@ fn users_show_the_share_of_their_calls_that_were_served() {
 
 #[test]
 fn cards_fit_every_size_and_speak_ascii() {
-    for mut fixture in [outage(), storm(), fixture::worst(), fixture::probing()] {
+    for mut fixture in vec![outage(), storm(), fixture::worst(), fixture::probing()] {
         fixture.theme = Theme::new(Palette::Mono, true);
         for (name, _) in CARDS {
             for width in 10..60 {
