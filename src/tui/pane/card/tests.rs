@@ -396,7 +396,9 @@ fn users_show_the_share_of_their_calls_that_were_served() {
 
 #[test]
 fn cards_fit_every_size_and_speak_ascii() {
-    for mut fixture in vec![outage(), storm(), fixture::worst(), fixture::probing()] {
+    let fixtures: [fn() -> Fixture; 4] = [outage, storm, fixture::worst, fixture::probing];
+    for fixture in fixtures {
+        let mut fixture = fixture();
         fixture.theme = Theme::new(Palette::Mono, true);
         for (name, _) in CARDS {
             for width in 10..60 {
