@@ -140,34 +140,34 @@ fn stories_of_a_failed_and_a_queued_call_in_full() {
         "\
 #230 Failed after 3 attempts in 1.12s: 503 (injected) twice, then connection reset (injected); all attempts used; 1.02s between attempts.
 
-  0.00s  asked    ben in burst 1: \"When does an idle timeout fire during a stream? (201)\"
-                  fingerprint 9cb2deb9ff80, ~18 tokens, deadline 10m
-  0.00s  cache    miss: never seen before; nearest is #226, another question
-  0.00s  flight   new flight: the same request may join
-  0.00s  limiter  admitted at once for 66 tokens; 19903 of 20000 and 58 of 60 requests left
-  0.00s  breaker  closed, admitted: 0 of 56 failed
-  0.00s  try 1    sent
-  0.00s  try 1    503 injected
-  0.03s  try 1    failed after 0.03s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); not caused by your quota
-  0.03s  limiter  0 of 66 reserved tokens charged
-  0.03s  retry    attempt 2 in 0.12s: server overloaded
-                  drew 0.12s; budget 11.2 of 13.2; deadline in 10m
-  0.15s  limiter  admitted at once for 66 tokens; 19934 of 20000 and 57 of 60 requests left
-  0.15s  breaker  closed, admitted: 2 of 58 failed
-  0.15s  try 2    sent
-  0.15s  try 2    503 injected
-  0.20s  try 2    failed after 0.05s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); not caused by your quota
-  0.20s  limiter  0 of 66 reserved tokens charged
-  0.20s  retry    attempt 3 in 0.89s: server overloaded
-                  drew 0.89s; budget 10.2 of 13.2; deadline in 10m
-  1.10s  limiter  admitted at once for 66 tokens; 19934 of 20000 and 58 of 60 requests left
-  1.10s  breaker  closed, admitted: 4 of 59 failed
-  1.10s  try 3    sent
-  1.10s  try 3    reset injected
-  1.12s  try 3    failed after 0.03s: simulator closed the connection before it answered; the request may have been processed
-  1.12s  limiter  66 of 66 reserved tokens charged
-  1.12s  retry    no further attempt: all attempts used; budget 8.8 of 12.8
-  1.12s  end      failed after 1.12s, 3 attempts
+  0.00s  asked      ben in burst 1: \"When does an idle timeout fire during a stream? (201)\"
+                    fingerprint 9cb2deb9ff80, ~18 tokens, deadline 10m
+  0.00s  cache      miss: never seen before; nearest is #226, another question
+  0.00s  flight     new flight: the same request may join
+  0.00s  limiter    admitted at once for 66 tokens; 19903 of 20000 and 58 of 60 requests left
+  0.00s  breaker    closed, admitted: 0 of 56 failed
+  0.00s  attempt 1  sent
+  0.00s  attempt 1  503 injected
+  0.03s  attempt 1  failed after 0.03s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); not caused by your quota
+  0.03s  limiter    0 of 66 reserved tokens charged
+  0.03s  retry      attempt 2 in 0.12s: server overloaded
+                    drew 0.12s; budget 11.2 of 13.2; deadline in 10m
+  0.15s  limiter    admitted at once for 66 tokens; 19934 of 20000 and 57 of 60 requests left
+  0.15s  breaker    closed, admitted: 2 of 58 failed
+  0.15s  attempt 2  sent
+  0.15s  attempt 2  503 injected
+  0.20s  attempt 2  failed after 0.05s: simulator is overloaded (503): Service temporarily overloaded (injected by seawall); not caused by your quota
+  0.20s  limiter    0 of 66 reserved tokens charged
+  0.20s  retry      attempt 3 in 0.89s: server overloaded
+                    drew 0.89s; budget 10.2 of 13.2; deadline in 10m
+  1.10s  limiter    admitted at once for 66 tokens; 19934 of 20000 and 58 of 60 requests left
+  1.10s  breaker    closed, admitted: 4 of 59 failed
+  1.10s  attempt 3  sent
+  1.10s  attempt 3  reset injected
+  1.12s  attempt 3  failed after 0.03s: simulator closed the connection before it answered; the request may have been processed
+  1.12s  limiter    66 of 66 reserved tokens charged
+  1.12s  retry      no further attempt: all attempts used; budget 8.8 of 12.8
+  1.12s  end        failed after 1.12s, 3 attempts
 "
     );
     assert_eq!(
@@ -175,19 +175,19 @@ fn stories_of_a_failed_and_a_queued_call_in_full() {
         "\
 #499 Answered in 6.53s on attempt 1; 5.00s queued for a free slot.
 
-  0.00s  asked    ben in burst 1: \"Which metrics should I watch? (210)\"
-                  fingerprint 5f9d80c24423, ~13 tokens, deadline 10m
-  0.00s  cache    miss: never seen before; nearest is #354, another question
-  0.00s  flight   new flight: the same request may join
-  0.00s  queue    waits for a free slot: position 25 of 25
-                  saw 19944 of 20000 tokens (needs 61), 0 of 60 requests, 7 slots in use
-  5.00s  limiter  admitted after 5.00s for 61 tokens; 19939 of 20000 and 0 of 60 requests left
-  5.00s  breaker  closed, admitted: 0 of 188 failed
-  5.00s  try 1    sent
-  6.53s  try 1    complete after 1.53s: 61 tokens (13 asked, 48 answered); truncated at the token limit
-  6.53s  limiter  61 of 61 reserved tokens charged
-  6.53s  cache    answer stored, 2113 bytes
-  6.53s  end      answered after 6.53s, 1 attempt
+  0.00s  asked      ben in burst 1: \"Which metrics should I watch? (210)\"
+                    fingerprint 5f9d80c24423, ~13 tokens, deadline 10m
+  0.00s  cache      miss: never seen before; nearest is #354, another question
+  0.00s  flight     new flight: the same request may join
+  0.00s  queue      waits for a free slot: position 25 of 25
+                    saw 19944 of 20000 tokens (needs 61), 0 of 60 requests, 7 slots in use
+  5.00s  limiter    admitted after 5.00s for 61 tokens; 19939 of 20000 and 0 of 60 requests left
+  5.00s  breaker    closed, admitted: 0 of 188 failed
+  5.00s  attempt 1  sent
+  6.53s  attempt 1  complete after 1.53s: 61 tokens (13 asked, 48 answered); truncated at the token limit
+  6.53s  limiter    61 of 61 reserved tokens charged
+  6.53s  cache      answer stored, 2113 bytes
+  6.53s  end        answered after 6.53s, 1 attempt
 "
     );
 }
