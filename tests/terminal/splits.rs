@@ -21,7 +21,7 @@ impl Terminal {
 
     /// Waits until the prompt has lost the focus.
     fn until_left(&mut self) {
-        self.until_matches("no input", |screen| !screen.contains(" INPUT "));
+        self.until_matches("no input", |screen| !screen.contains("Enter to send"));
     }
 
     /// Writes bytes so that the program reads them in two parts.
@@ -64,7 +64,7 @@ fn a_split_mouse_report_is_a_click() {
     let click = "\x1b[<0;10;5M";
     for at in 1..click.len() {
         terminal.keys("i");
-        terminal.until(" INPUT ");
+        terminal.until("Enter to send");
         terminal.split(click, at);
         // a click on a pane leaves the prompt; as keys it would be text in it
         terminal.until_left();

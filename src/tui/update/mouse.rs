@@ -59,7 +59,8 @@ fn click(ui: &mut Ui, context: &UpdateContext<'_>, position: Position) -> Option
         ui.mode = Mode::Normal;
         return effect;
     }
-    if !again {
+    // a pane that has lost the focus since the first click gets it back
+    if !again || ui.focus != pane {
         ui.focus_on(pane);
         ui.mode = Mode::Normal;
         if !title {
