@@ -140,7 +140,7 @@ impl Terminal {
         self.until_ended(nth);
     }
 
-    /// Waits until so many calls have started and all have ended.
+    /// Waits until this number of calls has started and all have ended.
     fn until_ended(&mut self, calls: usize) {
         let started = format!("{calls} call");
         self.until_matches(&started, |screen| {

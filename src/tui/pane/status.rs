@@ -322,7 +322,7 @@ fn running(view: &View<'_>, answers_per_s: Option<f64>) -> String {
     }
 }
 
-/// What calls to this upstream cost.
+/// The cost of calls to this upstream, in words.
 fn cost(view: &View<'_>) -> String {
     match &view.state.session.upstream {
         Some(upstream) if upstream.simulated => "built-in simulator: no network, no cost".to_owned(),

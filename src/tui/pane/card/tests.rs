@@ -324,6 +324,7 @@ fn a_gauge_of_what_is_left_turns_yellow_and_red() {
     fixture.state.limit.requests = Some(bucket.debited(240));
     fixture.state.limit.in_use = 7;
     fixture.state.limit.rejected = [(LimitReject::WaitTooLong, 3)].into();
+    fixture.state.calls.totals.ended[crate::event::Fate::RateLimited as usize] = 3;
     assert_eq!(
         card(&fixture, "limiter", 47, 5),
         [

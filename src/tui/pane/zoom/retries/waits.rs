@@ -123,10 +123,10 @@ mod tests {
         let theme = Theme::default();
         let end = scale([wait].iter());
         assert_eq!(end, Duration::from_secs(2));
-        assert_eq!(bar(&theme, &wait, end, 20), "━━o━━━━━━|━         ");
+        assert_eq!(bar(&theme, &wait, end, 20), "──o──────|─         ");
         wait.hint = None;
         wait.used = Duration::MAX;
-        assert_eq!(bar(&theme, &wait, end, 4), "o━━━");
+        assert_eq!(bar(&theme, &wait, end, 4), "o───");
         assert_eq!(bar(&theme, &wait, end, 0), "");
         assert!(scale([wait].iter()) > end);
     }
