@@ -126,7 +126,7 @@ mod tests {
             fs::write(&file, content).unwrap();
             read_prompts(&file).unwrap_err().to_string()
         };
-        assert!(error(b"caf\xe9\n").contains("prompts.txt"));
+        assert!(error(b"menu\xe9\n").contains("prompts.txt"));
         assert!(error(&vec![b'x'; MAX_BYTES as usize + 1]).contains("prompts.txt"));
         assert!(error(b"").contains("line 1: no prompts"));
         assert!(read_prompts(folder.path()).is_err());
