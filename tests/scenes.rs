@@ -149,8 +149,8 @@ fn path(name: &str) -> PathBuf {
 
 /// The events of a scenario.
 fn events(scenario: &str) -> Vec<Event> {
-    let journal =
-        std::env::temp_dir().join(format!("seawall-scene-{scenario}-{}.ndjson", std::process::id()));
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("scene.ndjson");
     let run = Command::new(env!("CARGO_BIN_EXE_seawall"))
         .args(["run", "--seed", "1", "--overwrite", "--journal"])
         .arg(&journal)
@@ -163,7 +163,6 @@ fn events(scenario: &str) -> Vec<Event> {
         String::from_utf8_lossy(&run.stdout)
     );
     let text = fs::read_to_string(&journal).unwrap();
-    fs::remove_file(&journal).unwrap();
     let lines = Reader::open(Cursor::new(text)).unwrap().lines();
     lines
         .filter_map(|line| match line.unwrap() {
