@@ -23,6 +23,9 @@ pub struct Session {
     /// Its name on screens; `production+4` if four settings differ from the preset, or from the policy of the start.
     #[serde(default)]
     pub policy_label: String,
+    /// The time from which the running policy holds.
+    #[serde(default)]
+    pub policy_at: Timestamp,
     /// The policy of the start, unless it is a preset.
     #[serde(default)]
     started_with: Option<Box<Policy>>,
@@ -104,6 +107,7 @@ impl Session {
                     self.started_with = Some(policy.clone());
                 }
                 self.policy.clone_from(policy);
+                self.policy_at = event.at;
                 self.policy_label = self.label();
             }
             EventKind::CacheSwitched { on } => {

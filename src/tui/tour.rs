@@ -226,6 +226,9 @@ pub(super) fn advance(ui: &mut Ui, state: &State, now: Timestamp) -> Vec<Command
     let Some(tour) = ui.tour.as_mut() else {
         return Vec::new();
     };
+    if !tour.record.is_current(state) {
+        return Vec::new();
+    }
     tour.record.update(state);
     let mut commands = Vec::new();
     while let Some(next) = SCRIPT
@@ -254,11 +257,12 @@ pub(super) fn key(ui: &mut Ui, state: &State, now: Timestamp, key: KeyEvent) -> 
     }
     let step = tour.step;
     let commands = match key.code {
+        KeyCode::Char(' ') if tour.is_done() => enter(ui, state, now, step + 1),
         KeyCode::Char(' ') => {
             let text = SCRIPT.steps.get(step).and_then(|step| step.texts.get(tour.text));
             let commands = text.map(|text| text.commands.clone()).unwrap_or_default();
             if commands.is_empty() {
-                ui.say("Space: nothing to do here; n goes on", now);
+                ui.say("Space: wait for the next text, or go on with n", now);
             }
             commands
         }
@@ -276,6 +280,14 @@ impl Tour {
         SCRIPT.steps.get(self.step)
     }
 
+    /// Returns true at the last text of the step, if it asks for nothing.
+    fn is_done(&self) -> bool {
+        let last = self
+            .step()
+            .and_then(|step| Some((step.texts.len(), step.texts.last()?)));
+        last.is_some_and(|(count, text)| self.text + 1 == count && text.commands.is_empty())
+    }
+
     /// The figure of this name: of the step, or of the whole tour.
     fn figure(&self, name: &str, state: &State, now: Timestamp) -> Option<Figure> {
         match name {
@@ -291,19 +303,25 @@ impl Tour {
         }
     }
 
-    /// The text that is shown, with its figures.
+    /// The text that is shown, with its figures. A sentence with a figure that has no value yet is left out.
     fn text(&self, state: &State, now: Timestamp) -> String {
         let text = self.step().and_then(|step| step.texts.get(self.text));
-        let mut rest = text.map_or("", |text| text.text.as_str());
+        let sentences = text.map_or("", |text| text.text.as_str()).split_inclusive(". ");
+        sentences
+            .filter_map(|sentence| self.sentence(sentence, state, now))
+            .collect()
+    }
+
+    fn sentence(&self, sentence: &str, state: &State, now: Timestamp) -> Option<String> {
+        let mut rest = sentence;
         let mut filled = String::with_capacity(rest.len());
         while let Some((before, after)) = rest.split_once('{') {
-            let (name, tail) = after.split_once('}').unwrap_or((after, ""));
+            let (name, tail) = after.split_once('}')?;
             filled += before;
-            let figure = self.figure(name, state, now);
-            filled += &figure.map_or_else(|| "–".to_owned(), Figure::text);
+            filled += &self.figure(name, state, now)?.text();
             rest = tail;
         }
-        filled + rest
+        Some(filled + rest)
     }
 
     /// Returns true if a guard is not part of the step.

@@ -90,7 +90,11 @@ impl RecordedCall {
     pub fn context(&self) -> CallContext {
         CallContext {
             user: self.user.clone(),
-            origin: self.origin,
+            // the load itself does not run again, and a call of a load outside its run violates an invariant
+            origin: match self.origin {
+                Origin::Load { .. } => Origin::Library,
+                origin => origin,
+            },
             deadline: self.deadline,
             cacheable: false,
             fresh: self.options.fresh,

@@ -156,6 +156,21 @@ fn running_calls_are_counted_as_running_and_replayed_to_their_end() {
 }
 
 #[test]
+fn the_calls_of_a_load_are_replayed_without_the_load() {
+    let policy = Policy::default();
+    let events = played(&policy, |session| async move {
+        let load = Some("10/s 6s".parse().unwrap());
+        session.engine.execute(Command::SetLoad { load });
+        session.engine.settled().await;
+        session
+    });
+    let (traffic, tally) = folds(&events);
+    let copy = policy.with("cache.enabled", "false").unwrap();
+    let result = judge(0, traffic, &tally, &policy, &copy).unwrap().unwrap();
+    assert_eq!((result.running.ended(), result.edited.ended()), (60, 60));
+}
+
+#[test]
 fn a_policy_change_during_the_calls_is_reported() {
     let policy = Policy::default().with("retry.attempts", "1").unwrap();
     let applied = policy.clone();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::event::{BreakerState, Fate, Origin};
 use crate::settings::SemanticMode;
-use crate::state::State;
+use crate::state::{Call, State};
 use crate::time::Timestamp;
 
 /// Figures that have no value at first.
@@ -89,6 +89,7 @@ impl Counts {
 /// The times and maxima that the state does not keep, recorded while a step runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Record {
+    began: Timestamp,
     /// The counts at the beginning.
     since: Counts,
     /// The most waiters at once, and the time at which the queue was empty again.
@@ -97,6 +98,8 @@ pub(super) struct Record {
     faults_on_at: Option<Timestamp>,
     faults_off_at: Option<Timestamp>,
     closed_at: Option<Timestamp>,
+    /// True once the step ran without a retry budget, and the time at which it was set after that.
+    had_none: bool,
     budget_at: Option<Timestamp>,
     /// Answers of the upstream seen, and the time of the last.
     answers: u64,
@@ -109,11 +112,18 @@ impl Record {
     pub(super) fn begin(state: &State, now: Timestamp) -> Self {
         let since = Counts::of(state);
         Self {
+            began: now,
             since,
             answers: since.answered,
             answered_at: now,
             ..Self::default()
         }
+    }
+
+    /// Returns true once the state shows the policy of the step. Until then it shows faults, load and budget of the
+    /// step before.
+    pub(super) fn is_current(&self, state: &State) -> bool {
+        state.session.policy_at >= self.began
     }
 
     /// Takes note of the state.
@@ -139,7 +149,8 @@ impl Record {
         } else {
             self.closed_at = None;
         }
-        if budget {
+        self.had_none |= !budget;
+        if budget && self.had_none {
             self.budget_at.get_or_insert(at);
         }
         let answers = state.calls.totals.ended(Fate::Answered);
@@ -150,6 +161,13 @@ impl Record {
                 self.recovered_at.get_or_insert(at);
             }
         }
+    }
+
+    /// The questions of this step, newest first.
+    fn asked<'a>(&self, state: &'a State) -> impl Iterator<Item = &'a Call> {
+        let began = self.began;
+        let calls = state.calls.recent.values().rev();
+        calls.filter(move |call| call.origin == Origin::Chat && call.started_at >= began)
     }
 
     /// The most calls that waited at once.
@@ -185,10 +203,10 @@ impl Record {
                 let burst = state.calls.burst()?;
                 Some(Figure::Time(self.drained_at?.since(burst.started_at)))
             }
+            "asked" => Some(Figure::Count(self.asked(state).count() as u64)),
             "answer" | "hit" => {
                 let fate = if name == "hit" { Fate::Hit } else { Fate::Answered };
-                let mut calls = state.calls.recent.values().rev();
-                let call = calls.find(|call| call.origin == Origin::Chat && call.fate == Some(fate))?;
+                let call = self.asked(state).find(|call| call.fate == Some(fate))?;
                 Some(Figure::Time(call.ended_at?.since(call.started_at)))
             }
             "faults" => flag(state.session.faults_on),
@@ -199,7 +217,8 @@ impl Record {
             "trip_total" => Some(Figure::Count(u64::from(spell()?.window.total))),
             "close" => Some(Figure::Time(self.closed_at?.since(self.faults_off_at?))),
             "rate" => {
-                let load = state.session.load.as_ref()?;
+                let load = state.session.load.as_ref();
+                let load = load.filter(|load| load.started_at >= self.began)?;
                 Some(Figure::Share(load.plan.rate))
             }
             "load_ended" => flag(state.session.running_load().is_none()),

@@ -95,7 +95,9 @@ pub(in crate::tui) fn render(view: &View<'_>, tour: &Tour, area: Rect, buf: &mut
         (false, false) => ["next", "repeat", "leave"],
         (false, true) => ["end", "repeat", "leave"],
     };
-    for (key, label) in ["n", "r", "Esc"].into_iter().zip(keys) {
+    // at the end of a step Space goes on as n does
+    let next = if tour.is_done() { "Space" } else { "n" };
+    for (key, label) in [next, "r", "Esc"].into_iter().zip(keys) {
         put(key, label);
     }
 }

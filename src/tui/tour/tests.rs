@@ -93,6 +93,14 @@ impl Bench {
         for command in commands {
             self.session.engine.execute(command);
         }
+        // the event loop, too, comes here before it has received the events of the commands
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        for command in advance(&mut self.ui, &self.state, self.clock.now()) {
+            self.session.engine.execute(command);
+        }
     }
 
     /// Lets time pass, as the event loop does.
@@ -101,9 +109,7 @@ impl Bench {
         while self.clock.now() < until {
             self.clock.sleep(Duration::from_millis(40)).await;
             self.fold().await;
-            for command in advance(&mut self.ui, &self.state, self.clock.now()) {
-                self.session.engine.execute(command);
-            }
+            self.advance();
         }
     }
 
@@ -391,6 +397,52 @@ async fn the_semantic_cache_serves_a_paraphrase_and_not_the_opposite() {
         );
         bench.end().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_begins_without_the_faults_and_the_load_of_the_step_before() {
+    let mut bench = Bench::at_step(7, 3).await;
+    bench.press(' ');
+    bench.until_text(1, 5.0).await;
+    bench.press('r');
+    bench.pass(1.0).await;
+    assert_eq!(bench.text(), 0, "{}", bench.shown());
+    bench.press('n');
+    bench.pass(3.0).await;
+    assert_eq!(bench.text(), 0, "{}", bench.shown());
+    // a budget that was set before the step ended no storm
+    let record = bench.ui.tour.as_ref().unwrap().record;
+    assert_eq!(record.budget_time(), None);
+    bench.press('n');
+    bench.press('n');
+    assert!(!bench.shown().contains("ended a storm"), "{}", bench.shown());
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_a_burst_are_not_the_question_of_the_first_step() {
+    let mut bench = Bench::at_step(7, 0).await;
+    bench.press('b');
+    bench.pass(6.0).await;
+    assert_eq!((bench.count("answered"), bench.text()), (10, 0));
+    bench.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn space_goes_on_at_the_end_of_a_step_only() {
+    let mut bench = Bench::at_step(7, 0).await;
+    bench.press(' ');
+    bench.until_text(1, 1.0).await;
+    bench.press(' ');
+    let step = |bench: &Bench| bench.ui.tour.as_ref().unwrap().step;
+    assert_eq!((step(&bench), bench.text()), (0, 1));
+    bench.until_text(2, 20.0).await;
+    bench.press(' ');
+    bench.until_text(3, 1.0).await;
+    assert!(bench.screen(80, 24).contains("Space next"));
+    bench.press(' ');
+    assert_eq!(step(&bench), 1);
+    bench.end().await;
 }
 
 #[tokio::test(start_paused = true)]
