@@ -153,6 +153,20 @@ impl<'a> Chart<'a> {
         }
     }
 
+    /// Writes facts in a gutter, left of `labels` columns of its scale: of each the first wording that fits.
+    pub(super) fn facts(
+        &self,
+        gutter: Rect,
+        labels: u16,
+        facts: impl IntoIterator<Item = Vec<Line<'static>>>,
+        buf: &mut Buffer,
+    ) {
+        let width = gutter.width.saturating_sub(labels);
+        let fit = |wordings| row::first_fit(self.view.theme, wordings, usize::from(width));
+        let lines: Vec<Line<'_>> = facts.into_iter().map(fit).collect();
+        row::draw_all(&lines, Rect { width, ..gutter }, buf);
+    }
+
     /// Draws guides and crosshair over some rows.
     pub(super) fn lines(&self, frame: Frame, buf: &mut Buffer) {
         plot::guides(self.view, &self.axis, frame.plot, buf);
@@ -322,8 +336,13 @@ fn legend(chart: &Chart<'_>, frame: Frame, layers: &[Layer], top: f64, buf: &mut
         .into_iter()
         .filter(|(row, _)| usize::from(*row) >= first)
         .map(|(_, value)| row::width(&Unit::PerSecond.label(value, top)));
-    let reserve = 2 + beside.max().unwrap_or(0).max(2);
-    let width = usize::from(gutter.width).saturating_sub(reserve);
+    let width = usize::from(gutter.width).saturating_sub(2 + beside.max().unwrap_or(0).max(2));
+    // one more blank in front of the scale if the longest line has it to spare
+    let needed = shown.iter().filter_map(|at| {
+        let name = layers.get(*at)?.labels.get(size.min(WIDE.len()))?;
+        Some(4 + row::width(name) + units::amount(u64::from(*counts.get(*at)?)).len())
+    });
+    let width = width - usize::from(needed.max() < Some(width));
     for (index, at) in shown.iter().enumerate() {
         let (Some(layer), Some(count)) = (layers.get(*at), counts.get(*at)) else {
             continue;

@@ -16,7 +16,7 @@ use crate::event::Fate;
 use crate::state::Slot;
 use crate::text::units;
 use crate::tui::plot::dots::{self, Look, Series};
-use crate::tui::plot::{Frame, Unit, scale};
+use crate::tui::plot::{self, Frame, Unit, scale};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
@@ -72,50 +72,66 @@ fn draw(chart: &Chart<'_>, frame: Frame, zoomed: bool, buf: &mut Buffer) {
     let row_of_marks = frame.rows(height - marks, marks);
     chart.marks(row_of_marks, theme.glyphs.failed, Role::Broken, failed, buf);
     let sum = chart.columns.sum();
-    row::draw_all(&facts(chart, &sum, band, zoomed), band.gutter, buf);
+    let labels = plot::levels(band.gutter.height, top)
+        .into_iter()
+        .map(|(_, value)| row::width(&Unit::Time.label(value, top)));
+    let labels = labels.max().unwrap_or(0) as u16 + 1;
+    chart.facts(band.gutter, labels, facts(chart, &sum, band, zoomed), buf);
     let count = failed(&sum);
     let role = if count == 0 { Role::Muted } else { Role::Text };
     let mark = if count == 0 { Role::Muted } else { Role::Broken };
-    let line = Line::from(vec![
-        row::piece(theme, mark, format!(" {} ", theme.glyphs.failed)),
-        row::piece(theme, role, format!("{count} failed")),
-        row::piece(theme, Role::Muted, if zoomed { "  not in p50, p95" } else { "" }),
-    ]);
-    row::draw(&line, 0, row_of_marks.gutter, buf);
+    let line = |note| {
+        Line::from(vec![
+            row::piece(theme, mark, format!(" {} ", theme.glyphs.failed)),
+            row::piece(theme, role, format!("{count} failed")),
+            row::piece(theme, Role::Muted, note),
+        ])
+    };
+    let notes: &[&str] = if zoomed { &["  not in p50, p95", ""] } else { &[""] };
+    chart.facts(
+        row_of_marks.gutter,
+        0,
+        [notes.iter().copied().map(line).collect()],
+        buf,
+    );
     chart.lines(frame, buf);
 }
 
 /// The figures of the window, in the gutter left of the labels of the scale.
-fn facts(chart: &Chart<'_>, sum: &Slot, band: Frame, zoomed: bool) -> Vec<Line<'static>> {
+fn facts(chart: &Chart<'_>, sum: &Slot, band: Frame, zoomed: bool) -> Vec<Vec<Line<'static>>> {
     let view = chart.view;
     let theme = view.theme;
     let figure = |name: &str, quantile: f64, note: &'static str| {
         let value = sum.latency.quantile(quantile)?;
-        let note = if zoomed { note } else { "" };
-        Some(Line::from(vec![
-            row::piece(theme, Role::Muted, format!(" {name} ")),
-            row::piece(theme, Role::Strong, seconds(value)),
-            row::piece(theme, Role::Muted, note),
-        ]))
+        let wording = |note| {
+            Line::from(vec![
+                row::piece(theme, Role::Muted, format!(" {name} ")),
+                row::piece(theme, Role::Strong, seconds(value)),
+                row::piece(theme, Role::Muted, note),
+            ])
+        };
+        Some(vec![wording(if zoomed { note } else { "" }), wording("")])
     };
+    let muted = |text: String| row::muted(theme, text);
     let answered = sum.latency.count();
     let last = last_answer(view);
     let rows = usize::from(band.gutter.height);
-    let mut lines: Vec<Line<'static>> = Vec::new();
+    let mut lines: Vec<Vec<Line<'static>>> = Vec::new();
     if zoomed {
-        lines.push(row::muted(
-            theme,
-            format!(" {}   v changes", view.ui.window.label()),
-        ));
-        lines.push(Line::default());
+        let window = format!(" {}", view.ui.window.label());
+        lines.push(vec![muted(format!("{window}   v changes")), muted(window)]);
+        lines.push(Vec::new());
         lines.extend(figure("p99", 0.99, ""));
     }
     lines.extend(figure("p95", 0.95, "  upper edge"));
     lines.extend(figure("p50", 0.5, "  lower edge"));
     if answered > 0 {
-        lines.push(Line::from(format!(" {answered} answered")));
+        lines.push(vec![Line::from(format!(" {answered} answered"))]);
     } else {
-        lines.push(row::muted(theme, " no answers in this window"));
+        lines.push(vec![
+            muted(" no answers in this window".to_owned()),
+            muted(" no answers".to_owned()),
+        ]);
     }
     if let Some(ago) = last.filter(|ago| *ago >= RECENT) {
         let texts = if band.gutter.width >= WIDE {
@@ -125,13 +141,19 @@ fn facts(chart: &Chart<'_>, sum: &Slot, band: Frame, zoomed: bool) -> Vec<Line<'
         };
         // the age is more important than the count
         lines.truncate(rows.saturating_sub(texts.len()));
-        lines.extend(texts.into_iter().map(Line::from));
+        lines.extend(texts.into_iter().map(|text| vec![Line::from(text)]));
     }
     if zoomed {
         let cover = chart.columns.cover().as_secs();
-        lines.push(Line::default());
-        lines.push(row::muted(theme, format!(" each point: the {cover} s")));
-        lines.push(row::muted(theme, " before it; gap = none"));
+        lines.push(Vec::new());
+        lines.push(vec![
+            muted(format!(" each point: the {cover} s")),
+            muted(format!(" point: {cover} s")),
+        ]);
+        lines.push(vec![
+            muted(" before it; gap = none".to_owned()),
+            muted(" gap: no answer".to_owned()),
+        ]);
     }
     lines.truncate(rows);
     lines

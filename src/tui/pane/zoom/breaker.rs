@@ -95,28 +95,28 @@ fn draw(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
     rate.label(theme, 0, &Unit::Share.label(1.0, 1.0), buf);
     rate.label(theme, rate.plot.height.saturating_sub(1), "0%", buf);
     rate.label(theme, level, &units::rate(settings.failure_rate), buf);
+    let window = units::setting(settings.window);
+    let level = units::rate(settings.failure_rate);
     let texts = [
-        String::new(),
-        " share of failed attempts".to_owned(),
-        format!(" in the last {}", units::setting(settings.window)),
-        format!(
-            " opens at {} of {}+",
-            units::rate(settings.failure_rate),
-            settings.min_calls
-        ),
-        format!(" or after {} in a row", settings.consecutive),
-        format!(" dotted: fewer than {}", settings.min_calls),
+        [String::new(), String::new()],
+        [" share of failed attempts".to_owned(), " failed share".to_owned()],
+        [format!(" in the last {window}"), format!(" of last {window}")],
+        [
+            format!(" opens at {level} of {}+", settings.min_calls),
+            format!(" opens at {level}"),
+        ],
+        [
+            format!(" or after {} in a row", settings.consecutive),
+            format!(" or {} in a row", settings.consecutive),
+        ],
+        [
+            format!(" dotted: fewer than {}", settings.min_calls),
+            format!(" dotted: < {}", settings.min_calls),
+        ],
     ];
-    let facts = texts.map(|text| row::muted(theme, text));
-    let inner = Rect {
-        width: rate.gutter.width.saturating_sub(4),
-        ..rate.gutter
-    };
-    row::draw_all(
-        &facts[..facts.len().min(usize::from(rate.plot.height).saturating_sub(1))],
-        inner,
-        buf,
-    );
+    let rows = usize::from(rate.plot.height).saturating_sub(1);
+    let facts = texts.map(|wordings| wordings.map(|text| row::muted(theme, text)).to_vec());
+    chart.facts(rate.gutter, 4, facts.into_iter().take(rows), buf);
     let first = frame.plot.height - marks;
     let lines: [Mark; 2] = [
         (theme.glyphs.failed, "attempts failed", Role::Broken, |slot| {
@@ -270,7 +270,11 @@ fn countdown(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let left = view.now.until(until);
     let all = state.since.until(until);
-    let text = format!(" probe in {} of {}", latency::seconds(left), units::setting(all));
+    let text = format!(
+        " probe in {} of {}",
+        latency::seconds(left),
+        latency::seconds(all)
+    );
     let cells = width.saturating_sub(row::width(&text)).min(24);
     let filled = gauge::filled_cells(left.as_secs_f64() / all.as_secs_f64().max(1e-9), cells);
     Line::from(vec![
@@ -394,8 +398,10 @@ fn openings(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
     chart::rule(view, rows(&mut area, 1), "Every opening", "newest first", buf);
     let state = &view.state.breaker;
     let spells: Vec<StateSpell> = state.spells(view.now).collect();
+    // the reason gives way first: each cell has at least one blank behind it
+    let reason_width = usize::from(area.width).saturating_sub(53).clamp(18, 31);
     let columns = |cells: [&str; 6]| {
-        let widths = [9, 13, 31, 11, 14, 12];
+        let widths = [7, 15, reason_width, 9, 11, 10];
         cells
             .iter()
             .zip(widths)
@@ -419,7 +425,7 @@ fn openings(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
         let after = spells.get(at + 2);
         let open = spell.from.until(spell.to);
         let lasts = match (next, spell.planned) {
-            (None, Some(planned)) => format!("{} of {}", latency::seconds(open), units::setting(planned)),
+            (None, Some(planned)) => format!("{:.1} of {:.1} s", open.as_secs_f64(), planned.as_secs_f64()),
             _ => latency::seconds(open),
         };
         let probe = match next {
@@ -436,7 +442,7 @@ fn openings(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
         let then = match (next, after) {
             (Some(spell), _) if spell.state == BreakerState::Closed => "closed",
             (_, Some(spell)) if spell.state == BreakerState::Closed => "closed",
-            (_, Some(_)) => "open again",
+            (_, Some(_)) => "reopened",
             (Some(_), None) => "half-open",
             (None, None) => "-",
         };
@@ -453,12 +459,15 @@ fn openings(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
     if lines.len() == 1 {
         lines.push(row::muted(theme, " The breaker has not opened yet."));
     }
-    let hint =
-        " The open time doubles with each failed probe. A repaired upstream is noticed at the next probe.";
+    let hint = [
+        " The open time doubles with each failed probe. A repaired upstream is noticed at the next probe.",
+        " The open time doubles with each failed probe.",
+    ];
     let room = usize::from(area.height);
     if lines.len() + 2 <= room {
         lines.push(Line::default());
-        lines.push(row::muted(theme, hint));
+        let wordings = hint.map(|text| row::muted(theme, text));
+        lines.push(row::first_fit(theme, wordings, usize::from(area.width)));
     }
     row::draw_all(&lines, area, buf);
 }

@@ -86,27 +86,27 @@ fn share(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
         || "no lookups".to_owned(),
         |rate| format!("{:.0}% cached", rate * 100.0),
     );
-    let lines = [
-        Line::from(vec![
+    let of = format!(
+        "   {} of {}",
+        units::grouped(sum.hits.into()),
+        units::grouped(sum.lookups.into())
+    );
+    let facts = [
+        vec![Line::from(vec![
             row::piece(theme, Role::Saved, format!(" {} ", theme.glyphs.hit)),
             row::piece(theme, Role::Strong, share),
-        ]),
-        Line::from(format!(
-            "   {} of {} lookups",
-            units::grouped(sum.hits.into()),
-            units::grouped(sum.lookups.into())
-        )),
-        row::muted(theme, format!("   in {}", units::seconds(chart.axis.span()))),
-        row::muted(theme, format!("   a point: {}", units::seconds(cover))),
+        ])],
+        vec![Line::from(format!("{of} lookups")), Line::from(of)],
+        vec![row::muted(
+            theme,
+            format!("   in {}", units::seconds(chart.axis.span())),
+        )],
+        vec![
+            row::muted(theme, format!("   each point: {}", units::seconds(cover))),
+            row::muted(theme, format!("   by {}", units::seconds(cover))),
+        ],
     ];
-    row::draw_all(
-        &lines,
-        Rect {
-            width: frame.gutter.width.saturating_sub(5),
-            ..frame.gutter
-        },
-        buf,
-    );
+    chart.facts(frame.gutter, 5, facts, buf);
     chart.not_started(frame, buf);
     chart.lines(frame, buf);
 }

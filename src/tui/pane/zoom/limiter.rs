@@ -38,7 +38,7 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     if is_on {
         let frame = chart.take(each);
         levels(&chart, frame, buf);
-        chart.sub_rule("In flight, waiting", "", buf);
+        chart.sub_rule("Calls", "in flight, waiting", buf);
     }
     let frame = chart.take(if is_on { each } else { 2 * each });
     calls(&chart, frame, buf);
@@ -82,22 +82,21 @@ fn levels(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
     frame.label(theme, 0, &Unit::Share.label(1.0, 1.0), buf);
     frame.label(theme, frame.plot.height.saturating_sub(1), "0%", buf);
     let bucket = |name: &str, mark: &str, role, bucket: Option<crate::event::BucketLevel>| {
-        let text = bucket.map_or_else(
-            || "not limited".to_owned(),
+        let texts = bucket.map_or_else(
+            || vec!["not limited".to_owned(), "no limit".to_owned()],
             |bucket| {
-                let level = bucket.level_at(view.now).max(0.0);
-                format!(
-                    "{} of {}",
-                    units::amount(level as u64),
-                    units::amount(bucket.capacity)
-                )
+                let level = units::amount(bucket.level_at(view.now).max(0.0) as u64);
+                vec![format!("{level} of {}", units::amount(bucket.capacity)), level]
             },
         );
-        Line::from(vec![
-            row::piece(theme, role, format!(" {mark} ")),
-            row::plain(format!("{name} ")),
-            row::piece(theme, Role::Strong, text),
-        ])
+        let wording = |text| {
+            Line::from(vec![
+                row::piece(theme, role, format!(" {mark} ")),
+                row::plain(format!("{name} ")),
+                row::piece(theme, Role::Strong, text),
+            ])
+        };
+        texts.into_iter().map(wording).collect()
     };
     let (line, dotted) = (theme.glyphs.border[0], theme.glyphs.timeline_queue);
     let mut lines = vec![
@@ -105,16 +104,10 @@ fn levels(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
         bucket("tokens", dotted, Role::Held, limit.tokens),
     ];
     if frame.plot.height > 3 {
-        lines.push(row::muted(theme, " left, lowest per column"));
+        let wordings = [" left, lowest per column", " lowest left"];
+        lines.push(wordings.map(|text| row::muted(theme, text)).to_vec());
     }
-    row::draw_all(
-        &lines,
-        Rect {
-            width: frame.gutter.width.saturating_sub(5),
-            ..frame.gutter
-        },
-        buf,
-    );
+    chart.facts(frame.gutter, 5, lines, buf);
     chart.not_started(frame, buf);
     chart.lines(frame, buf);
 }
@@ -146,17 +139,17 @@ fn calls(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
     frame.labels(theme, Unit::Count, top, buf);
     let (in_flight, waiting) = view.state.timeline.load();
     let fact = |role, name: &str, value: u32| {
-        Line::from(vec![
+        vec![Line::from(vec![
             row::piece(theme, role, format!(" {} ", theme.glyphs.bar_full)),
             row::plain(row::left(name, 10)),
             row::piece(theme, Role::Strong, value.to_string()),
-        ])
+        ])]
     };
     let mut lines = vec![
         fact(Role::Held, "waiting", waiting),
-        row::muted(theme, peak(chart, |slot| slot.waiting)),
+        peak(chart, |slot| slot.waiting),
         fact(Role::Work, "in flight", in_flight),
-        row::muted(theme, peak(chart, |slot| slot.in_flight)),
+        peak(chart, |slot| slot.in_flight),
     ];
     if frame.plot.height < 5 {
         // the peaks go first
@@ -164,33 +157,31 @@ fn calls(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
         lines.remove(1);
     }
     let limit = &view.state.session.policy.limit;
-    lines.push(if limit.enabled {
-        row::muted(theme, format!(" at most {} in flight", limit.concurrency))
+    let most = format!(" at most {}", limit.concurrency);
+    let wordings = if limit.enabled {
+        vec![format!("{most} in flight"), most]
     } else {
-        row::muted(theme, " limits are off")
-    });
-    row::draw_all(
-        &lines,
-        Rect {
-            width: frame.gutter.width.saturating_sub(3),
-            ..frame.gutter
-        },
-        buf,
-    );
+        vec![" limits are off".to_owned()]
+    };
+    lines.push(wordings.into_iter().map(|text| row::muted(theme, text)).collect());
+    chart.facts(frame.gutter, 3, lines, buf);
     chart.not_started(frame, buf);
     chart.lines(frame, buf);
 }
 
-/// The peak of the window with its time: `   peak      69 at 01:15`.
-fn peak(chart: &Chart<'_>, value: fn(&Slot) -> u32) -> String {
+/// The peak of the window, with its time if there is room: `   peak      69 at 01:15`.
+fn peak(chart: &Chart<'_>, value: fn(&Slot) -> u32) -> Vec<Line<'static>> {
     let slots = (0..chart.axis.columns()).zip(chart.columns.each());
     let most = slots
         .filter_map(|(column, slot)| Some((value(slot?), std::cmp::Reverse(column))))
         .max();
     most.filter(|(most, _)| *most > 0)
-        .map_or_else(String::new, |(most, std::cmp::Reverse(column))| {
+        .map_or_else(Vec::new, |(most, std::cmp::Reverse(column))| {
             let at = chart.axis.middle(column).since(Timestamp::ZERO);
-            format!("   peak      {most} at {}", units::clock(at, false))
+            let peak = format!("   peak      {most}");
+            [format!("{peak} at {}", units::clock(at, false)), peak]
+                .map(|text| row::muted(chart.view.theme, text))
+                .to_vec()
         })
 }
 

@@ -323,36 +323,28 @@ fn draw_budget(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
         buf,
     );
     frame.labels(theme, Unit::Count, top, buf);
-    let lines = [
-        Line::from(vec![
-            row::plain(" left "),
-            row::piece(
-                theme,
-                Role::Strong,
-                format!("{:.0} of {:.0}", now.left.floor(), now.max),
-            ),
-        ]),
-        row::muted(
+    let left = Line::from(vec![
+        row::plain(" left "),
+        row::piece(
             theme,
-            format!(" {:.0}% of first attempts", settings.budget_ratio * 100.0),
+            Role::Strong,
+            format!("{:.0} of {:.0}", now.left.floor(), now.max),
         ),
-        row::muted(
-            theme,
-            format!(
-                " + {} per second, {}",
-                units::number(settings.budget_min_per_s),
-                units::setting(ttl)
-            ),
-        ),
-        row::muted(theme, " dotted: without retries"),
+    ]);
+    let share = format!(" {:.0}% of first", settings.budget_ratio * 100.0);
+    let rate = units::number(settings.budget_min_per_s);
+    let rules = [
+        [format!("{share} attempts"), share],
+        [
+            format!(" + {rate} per second, {}", units::setting(ttl)),
+            format!(" + {rate} per second"),
+        ],
+        [
+            " dotted: without retries".to_owned(),
+            " dotted: unused".to_owned(),
+        ],
     ];
-    row::draw_all(
-        &lines,
-        Rect {
-            width: frame.gutter.width.saturating_sub(3),
-            ..frame.gutter
-        },
-        buf,
-    );
+    let rules = rules.map(|wordings| wordings.map(|text| row::muted(theme, text)).to_vec());
+    chart.facts(frame.gutter, 3, std::iter::once(vec![left]).chain(rules), buf);
     chart.lines(frame, buf);
 }
