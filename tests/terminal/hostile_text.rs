@@ -131,8 +131,7 @@ fn own(text: &str) -> usize {
 }
 
 /// The texts between the markers on the screen.
-fn shown(screen: &vt100::Parser) -> Vec<String> {
-    let contents = screen.screen().contents();
+fn shown(contents: &str) -> Vec<String> {
     let between = |at: usize| {
         let (_, after) = contents.split_once(&format!("<{at:02}"))?;
         let (between, _) = after.split_once(&format!("{at:02}>"))?;
@@ -148,8 +147,11 @@ fn session(made: fn(&str) -> String) -> (String, Vec<String>) {
     terminal.ask("everything you have", 1);
     // the zoomed chat, so that a whole answer fits
     terminal.keys("1\x10zoom\r");
-    terminal.until_matches("zoomed chat", |contents| !contents.contains("2 Cache"));
-    let shown = shown(&terminal.screen);
+    // the list of commands hides other panes too, so the end of the answer counts
+    terminal.until_matches("zoomed chat", |contents| {
+        !contents.contains("2 Cache") && shown(contents).len() == ATTACKS.len()
+    });
+    let shown = shown(&terminal.screen.screen().contents());
     terminal.keys("\x1b");
     terminal.until("2 Cache");
     for (prompt, nth) in [("a bad request", 2), ("a broken stream", 3), ("a page", 4)] {
