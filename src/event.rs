@@ -20,6 +20,7 @@ mod whatif;
 mod wording;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,21 +76,25 @@ pub struct FlightId(pub u64);
 
 /// A user: the tenant in every cache key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct UserId(SafeText);
+#[serde(from = "SafeText")]
+pub struct UserId(Arc<str>);
+
+impl From<SafeText> for UserId {
+    fn from(name: SafeText) -> Self {
+        Self(name.as_str().into())
+    }
+}
 
 impl UserId {
     /// Creates a user id: printable, at most 64 characters. A longer name is truncated and a hash of the whole
     /// name appended, so that tenants with a common prefix stay distinct.
     pub fn new(name: &str) -> Self {
         if name.chars().count() <= 64 {
-            return Self(SafeText::new(name));
+            return SafeText::new(name).into();
         }
         let beginning: String = name.chars().take(47).collect();
-        Self(SafeText::new(&format!(
-            "{beginning}~{:016x}",
-            xxhash_rust::xxh3::xxh3_64(name.as_bytes())
-        )))
+        let hash = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
+        SafeText::new(&format!("{beginning}~{hash:016x}")).into()
     }
 
     /// The name.
@@ -117,7 +122,7 @@ impl Observer for () {
     fn emit(&self, _call: Option<CallId>, _kind: EventKind) {}
 }
 
-impl<O: Observer + ?Sized> Observer for std::sync::Arc<O> {
+impl<O: Observer + ?Sized> Observer for Arc<O> {
     fn emit(&self, call: Option<CallId>, kind: EventKind) {
         (**self).emit(call, kind);
     }

@@ -15,6 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// Combining marks kept per base character; more would draw over neighbouring rows.
 const MAX_COMBINING: u8 = 8;
+/// Bytes reserved for a text that grows.
+const LEAST_CAPACITY: usize = 256;
 
 /// Text that is safe to print: without control characters other than line feed, bidirectional overrides and
 /// invisible tags, and with at most eight combining marks in a row.
@@ -64,7 +66,7 @@ impl SafeText {
 
     /// Appends `raw`, sanitised. State carries over, so split input gives the same text as whole input.
     pub fn push(&mut self, raw: &str) {
-        if raw.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        if is_plain(raw) {
             // the common case: nothing to replace
             if !raw.is_empty() {
                 self.text.push_str(raw);
@@ -89,6 +91,10 @@ impl SafeText {
         let fits = self.text.len() + other.text.len() + 3 <= max;
         if fits && !other.text.starts_with(is_combining) {
             if !other.text.is_empty() {
+                if self.text.capacity() == 0 {
+                    // answers come word by word: without it, each would be moved once per power of two
+                    self.text.reserve(other.text.len().max(LEAST_CAPACITY));
+                }
                 self.text.push_str(&other.text);
                 self.combining = other.combining;
             }
@@ -180,8 +186,17 @@ impl From<&str> for SafeText {
 
 impl From<String> for SafeText {
     fn from(raw: String) -> Self {
+        if is_plain(&raw) {
+            let combining = 0;
+            return Self { text: raw, combining };
+        }
         Self::new(&raw)
     }
+}
+
+/// Returns true if no character has to be replaced, and none combines.
+fn is_plain(raw: &str) -> bool {
+    raw.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n'))
 }
 
 impl<'de> Deserialize<'de> for SafeText {

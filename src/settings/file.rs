@@ -17,6 +17,9 @@ mod read;
 mod users;
 mod write;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 pub use dated::NewFile;
 pub use error::ConfigError;
 pub(crate) use error::{printable_path, single_line, value_error};
@@ -72,9 +75,12 @@ pub fn load_policy(name: &str) -> Result<Policy, ConfigError> {
 }
 
 /// The bundled policy of this name.
-pub(crate) fn preset(name: &str) -> Option<Policy> {
-    let (shown, text) = POLICIES.iter().find(|(known, _)| *known == name)?;
-    parse_policy(shown, text).ok()
+pub(crate) fn preset(name: &str) -> Option<&'static Policy> {
+    static PARSED: LazyLock<BTreeMap<&str, Policy>> = LazyLock::new(|| {
+        let parsed = |(name, text): &(&'static str, &str)| Some((*name, parse_policy(name, text).ok()?));
+        POLICIES.iter().filter_map(parsed).collect()
+    });
+    PARSED.get(name)
 }
 
 /// Returns the policy with one setting changed and all bounds checked.

@@ -112,8 +112,6 @@ pub struct Call {
     pub user: UserId,
     /// The beginning of the prompt.
     pub prompt: SafeText,
-    /// The fingerprint, in hex.
-    pub fingerprint: String,
     /// Time of the start.
     pub started_at: Timestamp,
     /// The deadline.

@@ -165,7 +165,7 @@ impl Session {
     fn label(&self) -> String {
         let base = base_name(&self.policy);
         let started_with = self.started_with.as_deref();
-        let origin = file::preset(base).or(started_with.filter(|first| base_name(first) == base).cloned());
+        let origin = file::preset(base).or(started_with.filter(|first| base_name(first) == base));
         let differing = match origin {
             Some(origin) => {
                 let changes = origin.changes(&self.policy);

@@ -130,7 +130,7 @@ fn check_bounds(state: &State) {
     assert!(state.log.lines.len() <= 10_000);
     assert!(state.breaker.cells.len() <= 60 && state.breaker.history.len() <= 256);
     assert!(state.semantic.recent.len() <= 32);
-    assert!(state.latency.recent.len() <= 120 && state.retry.causes.len() <= 65);
+    assert!(state.retry.causes.len() <= 65);
     assert!(state.retry.waits.len() <= 64);
     state.timeline.check_bounds();
 }

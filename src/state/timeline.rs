@@ -61,6 +61,8 @@ pub struct Timeline {
     waiting: u32,
     requests: Option<BucketLevel>,
     tokens: Option<BucketLevel>,
+    /// The last time that the upstream answered a call.
+    answered_at: Option<Timestamp>,
     faults: VecDeque<FaultSpan>,
     marks: VecDeque<Mark>,
     /// True once the policy of the start is known: a later one is a change.
@@ -172,6 +174,11 @@ impl Timeline {
     /// Time of the first event.
     pub fn started_at(&self) -> Option<Timestamp> {
         self.started_at
+    }
+
+    /// The last time that the upstream answered a call.
+    pub fn answered_at(&self) -> Option<Timestamp> {
+        self.answered_at
     }
 
     /// Attempts in flight and calls in the limiter's queue, after the last event.
@@ -378,6 +385,7 @@ impl Timeline {
                 }
                 if *fate == Fate::Answered {
                     slot.latency.record(*took);
+                    self.answered_at = Some(at);
                 }
             }
             EventKind::CacheHit { .. } => {

@@ -125,7 +125,6 @@ fn call(id: u64, prompt: &str) -> Call {
         origin: Origin::Chat,
         user: UserId::new("ana"),
         prompt: prompt.into(),
-        fingerprint: "f00".into(),
         started_at: Timestamp::from_secs_f64(id as f64),
         deadline: Timestamp::from_secs_f64(600.0),
         ended_at: None,

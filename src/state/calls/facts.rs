@@ -16,7 +16,6 @@ impl Call {
             origin,
             user,
             prompt,
-            fingerprint,
             deadline,
             ..
         } = &event.kind
@@ -28,7 +27,6 @@ impl Call {
             origin: *origin,
             user: user.clone(),
             prompt: prompt.clone(),
-            fingerprint: fingerprint.to_string(),
             started_at: event.at,
             deadline: *deadline,
             ended_at: None,

@@ -572,7 +572,7 @@ fn push(steps: &mut Vec<StoredStep>, step: StoredStep, most: usize) -> Option<St
     let gone = (steps.len() >= most).then(|| steps.remove(0));
     if steps.len() == steps.capacity() {
         // most calls have few steps, and there may be ten thousand of them
-        steps.reserve_exact((steps.len() / 2).max(2));
+        steps.reserve_exact(steps.len().max(2));
     }
     steps.push(step);
     gone

@@ -113,7 +113,6 @@ pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
         origin: Origin::Burst { burst: 1 },
         user: UserId::new("ada"),
         prompt: "what does a token bucket do?".into(),
-        fingerprint: "3fa9c0de".into(),
         started_at: at(started),
         deadline: at(started + 600.0),
         ended_at: Some(at(ended)),
@@ -440,9 +439,6 @@ fn guards(state: &mut State) {
     });
     state.limit.admitted = 36;
     cache(&mut state.cache);
-    state.latency.recent = (0..30u64)
-        .map(|call| (call % 6 != 5).then(|| ms(300 + call * call * 7)))
-        .collect();
 }
 
 /// A cache with hits.

@@ -161,7 +161,7 @@ fn facts(chart: &Chart<'_>, sum: &Slot, band: Frame, zoomed: bool) -> Vec<Vec<Li
 
 /// The time since the upstream last answered a call.
 fn last_answer(view: &View<'_>) -> Option<Duration> {
-    let at = view.state.latency.answered_at?;
+    let at = view.state.timeline.answered_at()?;
     Some(view.now.since(at))
 }
 

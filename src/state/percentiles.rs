@@ -1,36 +1,15 @@
-//! Latency distributions.
-//!
-//! Distributions are kept in log-linear buckets, as HdrHistogram does, but sparse: durations from a
+//! Distributions of durations, kept in log-linear buckets, as HdrHistogram does, but sparse: durations from a
 //! millisecond to a minute fill at most about 500 of them, and copies for snapshots stay small.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{AttemptResult, Event, EventKind, Fate};
-use crate::time::{Timestamp, saturating_nanos};
+use crate::time::saturating_nanos;
 
-/// Calls kept one by one.
-const RECENT: usize = 120;
 /// Buckets in each power of two, as a power of two: a bucket is at most 1/32 wide.
 const PRECISION: u32 = 5;
-
-/// Percentiles of calls, attempts and first tokens, and the last calls one by one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LatencyView {
-    /// Calls that got an answer from an upstream, from start to end.
-    pub call: Percentiles,
-    /// Attempts, from start to end.
-    pub attempt: Percentiles,
-    /// From the start of an attempt to its first token.
-    pub ttft: Percentiles,
-    /// The last time that the upstream answered a call.
-    #[serde(default)]
-    pub answered_at: Option<Timestamp>,
-    /// The last 120 calls, oldest first; nothing for calls that were not sent.
-    pub recent: VecDeque<Option<Duration>>,
-}
 
 /// A distribution of durations in bounded memory.
 ///
@@ -99,42 +78,6 @@ fn highest_in(bucket: u16) -> u64 {
     let shift = (bucket >> PRECISION).saturating_sub(1).min(58);
     let lowest = (bucket - (shift << PRECISION)) << shift;
     lowest.saturating_add((1 << shift) - 1)
-}
-
-impl LatencyView {
-    pub(super) fn apply(&mut self, event: &Event) {
-        match &event.kind {
-            EventKind::CallEnded {
-                fate, attempts, took, ..
-            } => {
-                if *fate == Fate::Answered {
-                    self.call.record(*took);
-                    self.answered_at = Some(event.at);
-                }
-                self.recent.push_back((*attempts > 0).then_some(*took));
-                if self.recent.len() > RECENT {
-                    self.recent.pop_front();
-                }
-            }
-            EventKind::AttemptFirstToken { ttft, .. } => self.ttft.record(*ttft),
-            EventKind::AttemptEnded { result, took, .. } => match result {
-                AttemptResult::Succeeded { .. } | AttemptResult::Failed { .. } => self.attempt.record(*took),
-                AttemptResult::Cancelled => {}
-            },
-            EventKind::CallStarted { .. }
-            | EventKind::AttemptStarted { .. }
-            | EventKind::AttemptResponded { .. }
-            | EventKind::StreamDelta { .. }
-            | EventKind::RetryScheduled { .. }
-            | EventKind::RetryStopped { .. }
-            | session_events!()
-            | cache_events!()
-            | flight_events!()
-            | semantic_events!()
-            | limit_events!()
-            | breaker_events!() => {}
-        }
-    }
 }
 
 #[cfg(test)]
