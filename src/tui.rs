@@ -446,7 +446,8 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         let shown_change = shown_change.into_iter().flatten().min();
         let shown_change = shown_change.and_then(|shown| self.session.feed.due(shown, now));
         let change = [ui_change, shown_change].into_iter().flatten().min();
-        self.pace.drawn(now, change);
+        let took = self.session.clock.now().since(now);
+        self.pace.drawn(now, took, change);
         Ok(())
     }
 

@@ -267,13 +267,16 @@ fn begins(text: &str, part: &str) -> bool {
 
 /// Returns true if `text` contains `part`, which is in lower case.
 fn contains(text: &str, part: &str) -> bool {
-    if part.is_ascii() {
-        let places = text.as_bytes().windows(part.len().max(1));
-        return places
-            .into_iter()
-            .any(|place| place.eq_ignore_ascii_case(part.as_bytes()));
+    let (text_bytes, part_bytes) = (text.as_bytes(), part.as_bytes());
+    match part_bytes {
+        [first, ..] if part.is_ascii() => {
+            // a filter is searched in thousands of texts for each frame
+            memchr::memchr2_iter(*first, first.to_ascii_uppercase(), text_bytes)
+                .filter_map(|at| text_bytes.get(at..at + part_bytes.len()))
+                .any(|place| place.eq_ignore_ascii_case(part_bytes))
+        }
+        _ => text.to_lowercase().contains(part),
     }
-    text.to_lowercase().contains(part)
 }
 
 #[cfg(test)]

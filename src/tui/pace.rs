@@ -1,5 +1,8 @@
 //! Frame pacing: the first frame after a pause is immediate, further ones at least 33 ms apart, none while nothing
 //! changes. The response to a key may follow after 5 ms, so that typing does not lag during a burst.
+//!
+//! Drawing takes at most half of the time: where a frame takes long, on a slow terminal, the keys that came meanwhile
+//! are answered together.
 
 use std::time::Duration;
 
@@ -11,10 +14,15 @@ pub const GAP: Duration = Duration::from_millis(33);
 /// The same in response to a key.
 pub const KEY_GAP: Duration = Duration::from_millis(5);
 
+/// The longest time left for keys after a frame that took as long.
+const REST: Duration = Duration::from_millis(100);
+
 /// The pacing state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     last: Option<Timestamp>,
+    /// The time that the last frame took.
+    took: Duration,
     dirty: bool,
     hurried: bool,
     change: Option<Timestamp>,
@@ -26,6 +34,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             last: None,
+            took: Duration::ZERO,
             dirty: true,
             hurried: false,
             change: None,
@@ -49,6 +58,7 @@ impl Pace {
     /// Returns when the next frame is due; `None` while nothing changes.
     pub fn due(&self) -> Option<Timestamp> {
         let gap = if self.hurried { KEY_GAP } else { GAP };
+        let gap = gap.max(self.took + self.took.min(REST));
         let earliest = self.last.map_or(Timestamp::ZERO, |last| last + gap);
         if self.dirty {
             Some(earliest)
@@ -57,9 +67,10 @@ impl Pace {
         }
     }
 
-    /// Records a frame drawn at `now`; the picture changes by itself at `change`.
-    pub fn drawn(&mut self, now: Timestamp, change: Option<Timestamp>) {
+    /// Records a frame of `now`, which took some time to draw; the picture changes by itself at `change`.
+    pub fn drawn(&mut self, now: Timestamp, took: Duration, change: Option<Timestamp>) {
         self.last = Some(now);
+        self.took = took;
         self.dirty = false;
         self.hurried = false;
         self.change = change;
@@ -80,14 +91,26 @@ mod tests {
     fn only_a_key_shortens_the_gap_between_frames() {
         let at = |millis: u64| Timestamp(millis * 1_000_000);
         let mut pace = Pace::default();
-        pace.drawn(at(100), None);
+        pace.drawn(at(100), Duration::from_millis(1), None);
         pace.touch();
         assert_eq!(pace.due(), Some(at(133)));
         pace.hurry();
         assert_eq!(pace.due(), Some(at(105)));
-        pace.drawn(at(105), None);
+        pace.drawn(at(105), Duration::from_millis(1), None);
         assert_eq!(pace.due(), None);
         pace.touch();
         assert_eq!(pace.due(), Some(at(138)));
+    }
+
+    #[test]
+    fn a_slow_frame_leaves_time_for_keys() {
+        let at = |millis: u64| Timestamp(millis * 1_000_000);
+        let mut pace = Pace::default();
+        pace.drawn(at(100), Duration::from_millis(20), None);
+        pace.hurry();
+        assert_eq!(pace.due(), Some(at(140)));
+        pace.drawn(at(140), Duration::from_secs(3), None);
+        pace.hurry();
+        assert_eq!(pace.due(), Some(at(3240)));
     }
 }

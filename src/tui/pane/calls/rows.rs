@@ -4,8 +4,8 @@
 //! - Followers of a flight fold into its owner, as long as their fate does not differ.
 //! - A filter shows every matching call in a row of its own.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::event::{CallId, Fate, FlightId};
@@ -14,6 +14,9 @@ use crate::time::Timestamp;
 use crate::tui::filter::Filter;
 use crate::tui::pane::PaneId;
 use crate::tui::view::View;
+
+/// Owners of flights remembered while rows are computed: more than there are users in one burst.
+const OWNERS: usize = 64;
 
 /// One row: a call, or several neighbours that sent nothing, newest first.
 pub(crate) struct Row<'a> {
@@ -44,9 +47,16 @@ pub(crate) struct Rows<'a> {
     /// Only calls that ran in this time.
     ran: Option<(Timestamp, Timestamp)>,
     now: Timestamp,
-    /// Owners of flights, looked up once each, and the one that was asked for last.
-    owners: RefCell<HashMap<FlightId, Option<&'a Call>>>,
-    last: Cell<Option<(FlightId, Option<&'a Call>)>>,
+    /// Owners of flights that were looked up, each at the place of its number: most of 10,000 calls may follow a few
+    /// flights.
+    owners: [Cell<Option<Owner<'a>>>; OWNERS],
+}
+
+/// The owner of a flight, if it has a row.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    flight: FlightId,
+    call: Option<&'a Call>,
 }
 
 /// The newest call of a row, and whether the row is part of an opened group.
@@ -64,8 +74,7 @@ impl<'a> Rows<'a> {
             filter: view.ui.filter_of(PaneId::Calls),
             ran,
             now: view.now,
-            owners: RefCell::default(),
-            last: Cell::default(),
+            owners: [const { Cell::new(None) }; OWNERS],
         }
     }
 
@@ -144,25 +153,19 @@ impl<'a> Rows<'a> {
     }
 
     /// The number of calls that fold into each of the owners in `rows`.
-    pub(crate) fn followers(&self, rows: &[Row<'a>]) -> HashMap<CallId, u32> {
-        let mut owned: HashMap<FlightId, CallId> = HashMap::new();
-        for call in rows.iter().flat_map(|row| &row.calls) {
-            if let Some(flight) = call.flight
-                && self.calls.shares(flight)
-            {
-                owned.insert(flight, call.id);
-            }
-        }
-        let mut counts = HashMap::new();
-        if owned.is_empty() {
+    pub(crate) fn followers(&self, rows: &[Row<'a>]) -> BTreeMap<CallId, u32> {
+        let shared = |call: &&&Call| call.flight.is_some_and(|flight| self.calls.shares(flight));
+        let calls = rows.iter().flat_map(|row| &row.calls);
+        let mut counts: BTreeMap<CallId, u32> = calls.filter(shared).map(|call| (call.id, 0)).collect();
+        if counts.is_empty() {
             return counts;
         }
         for call in self.calls.recent.values() {
-            if let Some(owner) = call.flight.and_then(|flight| owned.get(&flight))
-                && self.folds(call)
-                && self.matches(call)
+            if let Some(owner) = self.owner(call)
+                && self.ran(call)
+                && let Some(count) = counts.get_mut(&owner.id)
             {
-                *counts.entry(*owner).or_default() += 1;
+                *count += 1;
             }
         }
         counts
@@ -276,17 +279,15 @@ impl<'a> Rows<'a> {
 
     /// The owner of a flight, if it has a row.
     fn owner_of(&self, flight: FlightId) -> Option<&'a Call> {
-        if let Some((last, owner)) = self.last.get()
-            && last == flight
-        {
-            return owner;
+        let place = self.owners.get(flight.0 as usize % OWNERS)?;
+        if let Some(known) = place.get().filter(|known| known.flight == flight) {
+            return known.call;
         }
-        let owner = *self.owners.borrow_mut().entry(flight).or_insert_with(|| {
-            let owner = self.calls.flights.get(&flight)?.owner;
-            self.calls.recent.get(&owner).filter(|owner| self.ran(owner))
-        });
-        self.last.set(Some((flight, owner)));
-        owner
+        let owner = self.calls.flights.get(&flight).map(|flight| flight.owner);
+        let call = owner.and_then(|owner| self.calls.recent.get(&owner));
+        let call = call.filter(|call| self.ran(call));
+        place.set(Some(Owner { flight, call }));
+        call
     }
 
     fn folds(&self, call: &Call) -> bool {
