@@ -107,7 +107,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: Policy, prompts: &[&str]) -> Self {
         let clock = Clock::start();
         let env = Env::new(clock, SEED);
         let recorder = Recorder {
@@ -136,7 +136,7 @@ impl Rig {
             answer_tokens: 256,
             limit_field: "max_tokens",
             simulated: true,
-            prompts: Vec::new(),
+            prompts: prompts.iter().map(|prompt| (*prompt).to_owned()).collect(),
             repeat: 0.4,
             users: USERS.iter().map(|name| UserId::new(name)).collect(),
         };
@@ -156,7 +156,7 @@ impl Rig {
 }
 
 async fn session() -> Traffic {
-    let rig = Rig::new(wide());
+    let rig = Rig::new(wide(), &[]);
     let (mut before_last, mut in_the_middle) = (0, 0);
     for burst in 1..=BURSTS {
         // a third of the bursts with the cache, a fifth in an outage, the last one with neither
@@ -189,11 +189,20 @@ async fn session() -> Traffic {
 
 /// The state with 10,000 running calls: a few are sent, the others are queued.
 pub(crate) fn all_running() -> State {
+    let mut policy = wide();
+    policy.cache.enabled = false;
+    policy.flight.enabled = false;
+    running(policy, &[])
+}
+
+/// The state with 10,000 running calls that share the flight of their user.
+pub(crate) fn all_sharing() -> State {
+    running(wide(), &["What is a token bucket?"])
+}
+
+fn running(policy: Policy, prompts: &[&str]) -> State {
     virtually(async {
-        let mut policy = wide();
-        policy.cache.enabled = false;
-        policy.flight.enabled = false;
-        let rig = Rig::new(policy);
+        let rig = Rig::new(policy, prompts);
         rig.burst(10_000);
         rig.clock.sleep(Duration::from_millis(5)).await;
         let mut state = State::default();

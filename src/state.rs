@@ -121,9 +121,9 @@ mod calls;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod interval;
-mod latency;
 mod limit;
 mod log;
+mod percentiles;
 mod retry;
 mod semantic;
 mod session;
@@ -143,9 +143,9 @@ pub use calls::{
     SemanticOutcome, Span, SpanKind,
 };
 pub use interval::Interval;
-pub use latency::{LatencyView, Percentiles};
 pub use limit::{LimitView, QueueHead, Waiter};
 pub use log::{Log, LogKind, LogLine};
+pub use percentiles::Percentiles;
 pub use retry::{BackoffWait, RetryBudgetLevel, RetryCause, RetryView, Storm, StormGuard, WINDOW};
 pub use semantic::{Lookups, NearMatch, NearMatchKind, SemanticView};
 pub use session::{LoadRun, Session, Trouble};
@@ -187,8 +187,6 @@ pub struct State {
     /// Counts second by second.
     #[serde(default)]
     pub timeline: Timeline,
-    /// Latencies.
-    pub latency: LatencyView,
     /// The log.
     pub log: Log,
     /// The comparison with an edited policy.
@@ -219,7 +217,6 @@ impl State {
         self.retry.apply(event, &mut self.timeline);
         self.timeline
             .apply(event, &self.calls, &self.limit, &self.breaker);
-        self.latency.apply(event);
         self.stories.apply(event);
         // before the session, so that a line can compare old and new values
         self.log.apply(event, &self.session, &self.calls, &self.semantic);
