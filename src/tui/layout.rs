@@ -496,9 +496,9 @@ fn large(areas: &mut Areas, body: Rect, ui: &Ui) {
     let chat = if ui.focus == PaneId::Chat {
         right.height * 2 / 5
     } else {
-        right.height / 4
+        right.height / 6
     };
-    let retries = rows.top((right.height - chat) * 9 / 20);
+    let retries = rows.top((right.height - chat) * 3 / 5);
     let users = rows.top(6);
     let chat = rows.top(chat);
     areas.panes.extend([

@@ -68,7 +68,7 @@ fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
 }
 
 /// Attempts per call: `1.32`, `5.2`, `12`.
-fn per_call(view: &View<'_>, width: usize) -> Line<'static> {
+pub(super) fn per_call(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let Some(value) = view.state.attempts_per_call(view.now) else {
         return card::words(theme, Role::Strong, "no attempts");
@@ -86,16 +86,21 @@ fn per_call(view: &View<'_>, width: usize) -> Line<'static> {
     row::first_fit(theme, wordings, width)
 }
 
-/// Retries, and those that got an answer.
-fn helped(view: &View<'_>, sum: &Slot, width: usize) -> Line<'static> {
-    let (retries, helped) = (sum.retried(), sum.helped);
-    if retries == 0 && helped == 0 {
-        return row::muted(view.theme, "no retries");
+/// Retries that ended, and those that got an answer.
+pub(super) fn helped(view: &View<'_>, sum: &Slot, width: usize) -> Line<'static> {
+    // those that run are not judged yet
+    let ended = u64::from(sum.helped) + u64::from(sum.wasted);
+    if ended == 0 {
+        let text = if sum.retried() == 0 {
+            "no retries"
+        } else {
+            "no retry ended"
+        };
+        return row::muted(view.theme, text);
     }
-    let (retries, helped) = (units::grouped(retries.into()), units::grouped(helped.into()));
-    let noun = if retries == "1" { "retry" } else { "retries" };
-    let long = format!("{retries} {noun}, {helped} got an answer");
-    let short = format!("{helped} of {retries} helped");
+    let helped = units::grouped(sum.helped.into());
+    let long = format!("{}, {helped} got an answer", units::count(ended, "retry"));
+    let short = format!("{helped} of {} helped", units::grouped(ended));
     let wordings = if width < WIDE {
         [short.clone(), short]
     } else {
@@ -105,7 +110,7 @@ fn helped(view: &View<'_>, sum: &Slot, width: usize) -> Line<'static> {
 }
 
 /// The rest of the retry budget.
-fn budget(view: &View<'_>, width: usize) -> Line<'static> {
+pub(super) fn budget(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let label = row::plain("budget ");
     let Some(budget) = view.state.retry_budget(view.now) else {

@@ -46,6 +46,7 @@ fn outage() -> Fixture {
     slots[44].joined = 1;
     (slots[20].retries[3], slots[40].retries[1]) = (4, 12);
     (slots[30].helped, slots[31].failed_attempts, slots[40].granted) = (5, 22, 5);
+    slots[31].wasted = 11;
     let mut fixture = Fixture {
         now: at(45.0),
         ..Fixture::default()
@@ -100,6 +101,7 @@ fn storm() -> Fixture {
         lookups: 12,
         new_prompts: 12,
         retries: [0, 0, 12, 0, 0, 0],
+        wasted: 12,
         ended_attempts: 14,
         failed_attempts: 14,
         sent: SentCalls {

@@ -13,7 +13,7 @@ use ratatui::text::Line;
 use crate::state::Slot;
 use crate::text::units;
 use crate::tui::pane::chart::{self, Chart};
-use crate::tui::pane::{latency, row, traffic};
+use crate::tui::pane::{latency, retries, row, traffic};
 use crate::tui::plot::dots::{self, Look, Series};
 use crate::tui::plot::{Frame, Unit, scale};
 use crate::tui::theme::Role;
@@ -77,6 +77,12 @@ pub(crate) fn render_column(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let theme = view.theme;
     let mut lines = summary(view, width);
     let heading = |text: &str| row::muted(theme, text.to_owned());
+    if let Some(storm) = view.state.storm(view.now) {
+        lines.push(Line::default());
+        lines.push(heading("what would end it"));
+        let advice = storm.advice().map(Line::from);
+        lines.push(row::first_fit(theme, advice, width));
+    }
     lines.push(Line::default());
     lines.push(heading("attempts per call, since start"));
     lines.extend(attempts_per_call(view, width));
@@ -86,12 +92,6 @@ pub(crate) fn render_column(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     lines.push(Line::default());
     lines.push(heading("cost, since start"));
     lines.extend(cost(view, width));
-    if let Some(storm) = view.state.storm(view.now) {
-        lines.push(Line::default());
-        lines.push(heading("what would end it"));
-        let advice = storm.advice().map(Line::from);
-        lines.push(row::first_fit(theme, advice, width));
-    }
     row::draw_all(&lines, area, buf);
 }
 
@@ -103,55 +103,9 @@ fn summary(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
         .state
         .timeline
         .last(view.now, Duration::from_secs(crate::state::WINDOW));
-    let retries = lately.retried();
-    let first = if lately.sent.ended == 0 {
-        row::muted(theme, "no calls ended in the last 30 s")
-    } else {
-        let mean = f64::from(lately.sent.attempts) / f64::from(lately.sent.ended);
-        let note = format!(
-            "   {} for {}",
-            lately.sent.attempts,
-            units::count(lately.sent.ended.into(), "call")
-        );
-        row::join(
-            theme,
-            [
-                Line::from(row::piece(
-                    theme,
-                    Role::Strong,
-                    format!("{mean:.2} attempts per call"),
-                )),
-                row::muted(theme, note),
-            ],
-            width,
-        )
-    };
-    let budget = match view.state.retry_budget(view.now) {
-        Some(budget) => Line::from(vec![
-            row::plain("budget "),
-            row::piece(
-                theme,
-                Role::Strong,
-                format!("{:.0} of {:.0} left", budget.left.floor(), budget.max),
-            ),
-        ]),
-        None => Line::from(vec![
-            row::plain("budget "),
-            row::piece(theme, Role::Strong, "none: retries are unlimited"),
-        ]),
-    };
     vec![
-        first,
-        row::first_fit(
-            theme,
-            [format!(
-                "{}: {} got an answer, {} failed",
-                units::count(retries.into(), "retry"),
-                lately.helped,
-                lately.wasted
-            )],
-            width,
-        ),
+        retries::per_call(view, width),
+        retries::helped(view, &lately, width),
         row::first_fit(
             theme,
             [format!(
@@ -161,7 +115,7 @@ fn summary(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
             )],
             width,
         ),
-        budget,
+        retries::budget(view, width),
         row::muted(
             theme,
             format!(
