@@ -146,7 +146,7 @@ impl StopReason {
             Self::Deadline => "the wait would pass the deadline",
             Self::HintTooLong => "the server asks for too long a wait",
             Self::CircuitOpen => "circuit open",
-            Self::RateLimited => "the limiter rejected the next attempt",
+            Self::RateLimited => "the limiter admits no other attempt",
         }
     }
 }

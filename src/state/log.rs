@@ -58,8 +58,10 @@ pub enum LogKind {
     Retry,
     /// A call failed or was interrupted.
     Fail,
-    /// A guard rejected a call.
-    Reject,
+    /// The breaker refused a call.
+    Refused,
+    /// The limiter limited a call.
+    Limited,
     /// The breaker moved.
     Breaker,
     /// The limiter queues or pauses.
@@ -92,7 +94,7 @@ impl Log {
 }
 
 impl LogKind {
-    /// The word in the log, at most 6 characters.
+    /// The word in the log, at most 7 characters.
     pub fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -100,7 +102,8 @@ impl LogKind {
             Self::Shared => "shared",
             Self::Retry => "retry",
             Self::Fail => "fail",
-            Self::Reject => "reject",
+            Self::Refused => "refused",
+            Self::Limited => "limited",
             Self::Breaker => "break",
             Self::Bucket => "bucket",
             Self::Inject => "inject",
@@ -341,12 +344,12 @@ mod tests {
             .emit(32, ended(Fate::Hit, 0, 0));
         let expected = [
             "break breaker sim: open: 11 of 20 calls failed (55% >= 50%), cool-down 5.0s",
-            "reject #36 rejected: circuit open, probe in 4.2s",
+            "refused #36 refused: circuit open, probe in 4.2s",
             "break breaker sim: half-open, a few probes pass",
             "break breaker sim: open: probe failed, cool-down 10s",
             "break breaker sim: reset",
             "bucket #37 queued for the token bucket, next admission in 0.4s",
-            "reject #39 rejected by the limiter: forecast wait 1m15s exceeds limit.max_wait",
+            "limited #39 limited: forecast wait 1m15s exceeds limit.max_wait",
             "bucket paused for 2.0s, requested by the server",
             "hit #32 exact hit, 412 tokens saved",
         ];

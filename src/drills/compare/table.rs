@@ -7,8 +7,8 @@ use super::{Comparison, PolicyResult, Row};
 use crate::drills::scenario::Measure;
 
 /// The note below a table.
-pub(super) const NOTE: &str = "Latencies are those of served calls only: a policy that rejects slow calls looks \
-faster. Tokens spent are those that attempts used; tokens wasted are those without an answer to their call. A \
+pub(super) const NOTE: &str = "Latencies are those of served calls only: a policy that limits or refuses slow calls \
+looks faster. Tokens spent are those that attempts used; tokens wasted are those without an answer to their call. A \
 truncated attempt counts its prompt and the text it streamed.";
 /// Maximum number of policies across.
 const ACROSS: usize = 3;
@@ -148,11 +148,11 @@ impl Comparison {
 pub(super) fn label(measure: Measure) -> &'static str {
     match measure {
         Measure::ServedShare => "served",
-        Measure::Answered => "  by the upstream",
-        Measure::Hits => "  from the cache",
-        Measure::RateLimited => "rate limited",
-        Measure::CircuitOpen => "circuit open",
-        Measure::Shared => "  by a shared flight",
+        Measure::Answered => "  answered",
+        Measure::Hits => "  cached",
+        Measure::RateLimited => "limited",
+        Measure::CircuitOpen => "refused",
+        Measure::Shared => "  shared",
         Measure::LatencyP50 => "p50",
         Measure::LatencyP95 => "p95",
         Measure::LatencyP99 => "p99",

@@ -45,9 +45,9 @@ measures! {
     SemanticRejected = "semantic_rejected",
     /// Calls answered by the flight of another call.
     Shared = "shared",
-    /// Calls rejected by the limiter.
+    /// Calls limited by the limiter.
     RateLimited = "rate_limited",
-    /// Calls rejected by the breaker.
+    /// Calls refused by the breaker.
     CircuitOpen = "circuit_open",
     /// Calls whose attempts all failed.
     Failed = "failed",
@@ -61,9 +61,9 @@ measures! {
     HitShare = "hit_share",
     /// Shared calls over all calls.
     SharedShare = "shared_share",
-    /// Rate-limited calls over all calls.
+    /// Limited calls over all calls.
     RateLimitedShare = "rate_limited_share",
-    /// Calls rejected by the breaker over all calls.
+    /// Refused calls over all calls.
     CircuitOpenShare = "circuit_open_share",
     /// Failed and interrupted calls over all calls.
     FailedShare = "failed_share",

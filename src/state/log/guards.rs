@@ -105,7 +105,7 @@ impl About<'_> {
                 ..
             } => {
                 let why = reason.sentence(*waiting, *predicted);
-                Some((LogKind::Reject, format!("{id} rejected by the limiter: {why}")))
+                Some((LogKind::Limited, format!("{id} limited: {why}")))
             }
             EventKind::LimitPaused { until } => Some((
                 LogKind::Bucket,
@@ -136,7 +136,7 @@ impl About<'_> {
                 let next = until.map_or(String::new(), |until| {
                     format!(", probe in {}", units::duration(self.at.until(until)))
                 });
-                Some((LogKind::Reject, format!("{id} rejected: circuit open{next}")))
+                Some((LogKind::Refused, format!("{id} refused: circuit open{next}")))
             }
             EventKind::BreakerMoved {
                 to,

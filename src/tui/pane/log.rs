@@ -65,7 +65,7 @@ pub(crate) fn role(kind: LogKind) -> Role {
         LogKind::Hit | LogKind::Shared => Role::Saved,
         LogKind::Retry | LogKind::Bucket => Role::Held,
         LogKind::Fail => Role::Broken,
-        LogKind::Reject | LogKind::Breaker => Role::Refused,
+        LogKind::Refused | LogKind::Limited | LogKind::Breaker => Role::Refused,
         LogKind::Inject => Role::Yours,
         LogKind::Stop | LogKind::Note => Role::Muted,
     }
@@ -208,7 +208,7 @@ fn glyph(glyphs: &Glyphs, kind: LogKind) -> &'static str {
         LogKind::Retry => glyphs.retry,
         LogKind::Bucket => glyphs.queued,
         LogKind::Fail => glyphs.failed,
-        LogKind::Reject | LogKind::Breaker => glyphs.refused,
+        LogKind::Refused | LogKind::Limited | LogKind::Breaker => glyphs.refused,
         LogKind::Inject => glyphs.injected,
         LogKind::Stop => glyphs.stopped,
         LogKind::Note => glyphs.dot,

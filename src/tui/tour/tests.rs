@@ -474,7 +474,7 @@ async fn the_last_step_sums_up_and_leaving_restores_the_session() {
         shown.contains("Cache: 1 answered without the upstream"),
         "{shown}"
     );
-    assert!(shown.contains("Limiter: 28 queued, 0 rejected"), "{shown}");
+    assert!(shown.contains("Limiter: 28 queued, 0 limited"), "{shown}");
     bench.press('n');
     bench.pass(0.1).await;
     assert_eq!(bench.ui.tour, None);
