@@ -5,6 +5,8 @@
 mod program;
 #[path = "scenarios/schema.rs"]
 mod schema;
+#[path = "scenarios/screen.rs"]
+mod screen;
 #[path = "scenarios/stories.rs"]
 mod stories;
 
@@ -79,6 +81,7 @@ fn every_bundled_scenario_passes_replays_identically_and_reports_by_the_schema()
             Some(calls as f64),
             "{name}: a call without a fate"
         );
+        screen::agrees(name, &journal);
         let (_, again) = play(&scene);
         let same = journal
             .split(|byte| *byte == b'\n')

@@ -36,7 +36,7 @@ pub use script::{
     Arrival, Callers, Expectation, FaultPhase, Impatience, PolicyChoice, PromptMix, RequestDefaults,
     Scenario, UpstreamScript,
 };
-pub use tally::{CallRow, Tally};
+pub use tally::{CallRow, Hits, Tally};
 
 use crate::drills::recorded::Traffic;
 use crate::event::{CallId, Command, TimedCommand};

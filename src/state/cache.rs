@@ -172,6 +172,7 @@ impl CacheView {
                 {
                     *count = count.saturating_sub(1);
                     self.joined += 1;
+                    event.call.into_iter().for_each(|call| self.near.take_back(call));
                 }
             }
             EventKind::ResultReplayed { saved, .. } => {
@@ -252,6 +253,9 @@ mod tests {
 
     #[test]
     fn a_call_that_joins_a_flight_is_no_miss() {
+        use super::misses::near;
+        use crate::event::DiffKind;
+        let stamp = ("system prompt", DiffKind::Time, "10:32", "10:30");
         let mut story = Story::begin();
         story.at(3.0).call(1, Origin::Chat);
         for call in 2..=10 {
@@ -266,7 +270,7 @@ mod tests {
                 call,
                 EventKind::CacheMissed {
                     reason,
-                    nearest: None,
+                    nearest: Some(Box::new(near(&[stamp]))),
                 },
             );
             story.emit(call, joined);
@@ -274,6 +278,7 @@ mod tests {
         let state = story.state();
         let view = &state.cache;
         assert_eq!((view.lookups(), view.unserved(), view.shared), (1, 1, 9));
+        assert_eq!((view.near.explained, view.near.fields.len()), (0, 0));
         let slot = state.timeline.sum(Timestamp::ZERO, story.now);
         assert_eq!((slot.lookups, slot.new_prompts, slot.joined), (1, 1, 9));
         let stats = state.stats(story.now).cache;

@@ -46,7 +46,7 @@ pub struct Report {
     pub causes: BTreeMap<String, u64>,
     /// Answers without an upstream call of their own, by source.
     pub hits: Hits,
-    /// Misses of the exact cache.
+    /// Misses of the exact cache. A call that joined a flight is no miss.
     pub missed: u64,
     /// Misses that differ from a stored request in one field other than the question, by that field.
     pub near_misses: BTreeMap<String, u64>,
@@ -261,7 +261,7 @@ impl Report {
         writeln!(f, "calls     {}: {fates}", self.count(Measure::Calls))?;
         writeln!(
             f,
-            "served    {}; {} from the cache, {} by a shared flight, {} after a retry",
+            "served    {}; {} cached, {} shared, {} after a retry",
             self.percent(Measure::ServedShare),
             self.count(Measure::Hits),
             self.count(Measure::Shared),
@@ -291,8 +291,9 @@ impl Report {
         };
         writeln!(
             f,
-            "cache     {rate} of {lookups} lookups hit: {exact} exact, {semantic} semantic; \
-             {shared} calls joined a flight, {replayed} results replayed"
+            "cache     {rate} of {lookups} lookups hit ({exact} exact, {semantic} semantic); {}; \
+             {shared} joined a call in flight; {replayed} results replayed",
+            units::count(lookups.saturating_sub(exact + semantic), "new prompt")
         )?;
         let top = self.near_misses.iter().max_by_key(|(_, count)| **count);
         match top {

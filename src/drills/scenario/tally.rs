@@ -40,6 +40,8 @@ pub struct CallRow {
     prompt_tokens: u64,
     /// Chunks that the running attempt has streamed: about as many tokens.
     streamed: u64,
+    /// The miss of the exact cache, and the field of [`Tally::near_misses`] that it was counted for.
+    missed: Option<Option<String>>,
 }
 
 /// Result of a semantic lookup.
@@ -108,7 +110,7 @@ pub struct Tally {
     pub causes: BTreeMap<String, u64>,
     /// Answers without an upstream call of their own.
     pub hits: Hits,
-    /// Misses of the exact cache.
+    /// Misses of the exact cache. A call that joined a flight is no miss: its answer was on the way.
     pub missed: u64,
     /// Misses that differ from a stored request in one field other than the question, by that field.
     pub near_misses: BTreeMap<String, u64>,
@@ -154,9 +156,12 @@ impl Tally {
                 self.hits.semantic += 1;
                 self.note_semantic(event, SemanticResult::Hit);
             }
-            EventKind::FlightJoined { .. } => self.hits.shared += 1,
+            EventKind::FlightJoined { .. } => {
+                self.hits.shared += 1;
+                self.take_back_miss(event);
+            }
             EventKind::ResultReplayed { .. } => self.hits.replayed += 1,
-            EventKind::CacheMissed { nearest, .. } => self.miss(nearest.as_deref()),
+            EventKind::CacheMissed { nearest, .. } => self.miss(event, nearest.as_deref()),
             EventKind::SemanticMissed {
                 reason: SemanticMiss::GuardRejected,
                 ..
@@ -325,14 +330,31 @@ impl Tally {
         self.calls.insert(id, call);
     }
 
-    fn miss(&mut self, nearest: Option<&NearMiss>) {
+    fn miss(&mut self, event: &Event, nearest: Option<&NearMiss>) {
         self.missed += 1;
-        if let Some(NearMiss {
-            differs, fields: 1, ..
-        }) = nearest
-            && let Some(diff) = differs.first().filter(|diff| !diff.is_another_question())
+        let field = nearest.filter(|nearest| nearest.fields == 1).and_then(|nearest| {
+            let diff = nearest.differs.first()?;
+            (!diff.is_another_question()).then(|| diff.brief())
+        });
+        if let Some(field) = &field {
+            *self.near_misses.entry(field.clone()).or_default() += 1;
+        }
+        if let Some(call) = self.row(event) {
+            call.missed = Some(field);
+        }
+    }
+
+    /// The call joined a flight after its lookup.
+    fn take_back_miss(&mut self, event: &Event) {
+        let Some(field) = self.row(event).and_then(|call| call.missed.take()) else {
+            return;
+        };
+        self.missed = self.missed.saturating_sub(1);
+        if let Some(field) = field
+            && let Some(count) = self.near_misses.get_mut(&field)
         {
-            *self.near_misses.entry(diff.brief()).or_default() += 1;
+            *count = count.saturating_sub(1);
+            self.near_misses.retain(|_, count| *count > 0);
         }
     }
 

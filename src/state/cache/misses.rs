@@ -80,6 +80,25 @@ impl Misses {
         self.latest.push_back(ExplainedMiss { at, call, near });
     }
 
+    /// Takes back the newest miss if it is that of a call that joined a flight right after it.
+    pub(super) fn take_back(&mut self, call: CallId) {
+        let Some(miss) = self.latest.back().filter(|miss| miss.call == call).cloned() else {
+            return;
+        };
+        self.latest.pop_back();
+        self.explained = self.explained.saturating_sub(1);
+        let alone = miss.near.fields == 1;
+        self.single = self.single.saturating_sub(u64::from(alone));
+        for diff in miss.near.differs.iter().take(MAX_DIFFERS) {
+            let same = |one: &&mut FieldCount| one.example.field == diff.field && one.example.how == diff.how;
+            if let Some(one) = self.fields.iter_mut().find(same) {
+                one.alone = one.alone.saturating_sub(u64::from(alone));
+                one.with_others = one.with_others.saturating_sub(u64::from(!alone));
+            }
+        }
+        self.fields.retain(|one| one.sum() > 0);
+    }
+
     fn count(&mut self, diff: &FieldDiff, alone: bool) {
         let same = |one: &FieldCount| one.example.field == diff.field && one.example.how == diff.how;
         let place = self.fields.iter().position(same).unwrap_or_else(|| {
