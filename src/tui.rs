@@ -422,11 +422,15 @@ impl<F: EventFeed, H: Host> EventLoop<F, H> {
         };
         self.ui.playback = self.session.feed.playback(now);
         // messages expire by the real clock, even in a paused view
-        let mut ui_change = self.ui.next_change(now);
         if self.ui.message(now).is_none() {
             self.ui.toast = None;
-            ui_change = None;
         }
+        if self.frozen.is_some() || self.ui.playback.is_some() {
+            self.ui.shown = None;
+        } else {
+            self.ui.settle(state.status(shown_at), now);
+        }
+        let ui_change = self.ui.next_change(now);
         let view = View {
             state,
             ui: &self.ui,

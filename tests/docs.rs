@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use seawall::check::INVARIANTS;
 use seawall::event::Fate;
+use seawall::settings::SETTINGS;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -162,4 +164,60 @@ fn the_readme_fits_150_lines() {
         .lines()
         .count();
     assert!(lines <= 150, "{lines} lines");
+}
+
+/// The text within the string literals of a source, without its tests: the even pieces are code.
+fn literals(source: &str) -> String {
+    let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let lines = source.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+    let code = lines.collect::<Vec<_>>().join("\n").replace("\\\"", "").replace("'\"'", "");
+    code.split('"').skip(1).step_by(2).collect::<Vec<_>>().join("\n")
+}
+
+/// The names in a text that look like a setting: `retry.attempts`.
+fn named_settings(text: &str) -> Vec<String> {
+    let tables: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.path.split('.').next().unwrap()).collect();
+    let words = text.split(|letter: char| !(letter.is_ascii_lowercase() || letter.is_ascii_digit() || "._".contains(letter)));
+    let names = words.map(|word| word.trim_matches('.'));
+    names
+        .filter(|name| name.split_once('.').is_some_and(|(table, rest)| tables.contains(table) && !rest.is_empty()))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_setting_that_a_text_names_exists() {
+    let mut texts: Vec<(PathBuf, String)> = Vec::new();
+    let mut sources_found = Vec::new();
+    sources(&root().join("src"), &mut sources_found);
+    for path in sources_found {
+        let text = literals(&fs::read_to_string(&path).unwrap());
+        let is_test = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+        texts.extend((!is_test).then_some((path, text)));
+    }
+    for path in documents() {
+        let text = fs::read_to_string(&path).unwrap();
+        texts.push((path, text));
+    }
+    let tour = root().join("assets/tour.toml");
+    texts.push((tour.clone(), fs::read_to_string(tour).unwrap()));
+    // a table of a setting, and the settings of single users and labels, which have names of their own
+    let exists = |name: &str| {
+        let path = |path: &str| path == name || path.starts_with(&format!("{name}."));
+        SETTINGS.iter().any(|setting| path(setting.path))
+            || ["limit.users", "limit.each_user", "semantic.labels"].iter().any(|table| name.starts_with(table))
+    };
+    let (mut found, mut wrong) = (0, Vec::new());
+    for (path, text) in texts {
+        for name in named_settings(&text) {
+            found += 1;
+            // files of the source: src/policy/breaker.rs
+            let is_file = name.ends_with(".rs") || name.ends_with(".toml") || name.ends_with(".md");
+            if !exists(&name) && !is_file {
+                wrong.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(found > 100, "{found}");
 }

@@ -289,7 +289,7 @@ fn guards(text: &mut String, state: &State) {
         units::grouped(cache.shared),
         cache.saved_tokens
     );
-    if let Some(advice) = cache.advice() {
+    if let Some(advice) = cache.advice(&state.session.policy.cache) {
         let _ = writeln!(text, "          {}", advice.text);
     }
     if state.semantic.mode != SemanticMode::Off {

@@ -102,6 +102,13 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Time between frames while only a bucket fills.
 const SLOW_FRAME: Duration = Duration::from_millis(250);
 
+impl Status {
+    /// True for a state without a chip: nothing holds calls back.
+    pub fn is_calm(&self) -> bool {
+        matches!(self, Self::Running { .. } | Self::Idle { .. } | Self::Ready)
+    }
+}
+
 impl State {
     /// The state that matters most at `now`.
     pub fn status(&self, now: Timestamp) -> Status {

@@ -7,6 +7,7 @@ use ratatui::layout::{Position, Size};
 
 use crate::event::{CallId, ChatOptions, Command, UserId};
 use crate::settings::FaultProfile;
+use crate::state::Status;
 use crate::time::Timestamp;
 
 use super::editor::{Edit, Editor, History};
@@ -24,6 +25,20 @@ const TOAST: Duration = Duration::from_secs(3);
 
 /// The lifetime of a message that offers to undo a change.
 const OFFER: Duration = Duration::from_secs(5);
+
+/// The least time that a chip stays visible: a shorter one cannot be read.
+const VISIBLE: Duration = Duration::from_millis(500);
+
+/// The state that the sentence shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShownStatus {
+    /// The state.
+    pub status: Status,
+    /// Time of its first frame.
+    pub since: Timestamp,
+    /// True if it has ended, and stays until it can be read.
+    pub held: bool,
+}
 
 /// The state of the screen itself.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +64,8 @@ pub struct Ui {
     pub filters: BTreeMap<PaneId, Editor>,
     /// True while the whole filter is selected, so that typing replaces it.
     pub filter_selected: bool,
+    /// The state that the sentence of a live view shows; `None`: that of the instant drawn.
+    pub shown: Option<ShownStatus>,
     /// The size of the terminal.
     pub size: Size,
     /// The target of typed keys.
@@ -249,10 +266,34 @@ impl Ui {
 
     /// The next change of the screen without an event.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        self.toast
-            .as_ref()
-            .map(|toast| toast.until)
-            .filter(|until| now < *until)
+        let message = self.toast.as_ref().map(|toast| toast.until);
+        let held = self.shown.as_ref().filter(|shown| shown.held);
+        let held = held.map(|shown| shown.since + VISIBLE);
+        let changes = [message, held].into_iter().flatten();
+        changes.filter(|until| now < *until).min()
+    }
+
+    /// Takes the state of a frame at `now`. A state with a chip stays for half a second at least, or else a short
+    /// one could not be read; its figures follow while it lasts. The breaker that you force open shows at once.
+    pub fn settle(&mut self, status: Status, now: Timestamp) {
+        let kind = std::mem::discriminant::<Status>;
+        let since = match self.shown.take() {
+            Some(shown) if kind(&shown.status) == kind(&status) => shown.since,
+            Some(shown)
+                if now < shown.since + VISIBLE
+                    && !shown.status.is_calm()
+                    && status != Status::ForcedOpen =>
+            {
+                self.shown = Some(ShownStatus { held: true, ..shown });
+                return;
+            }
+            _ => now,
+        };
+        self.shown = Some(ShownStatus {
+            status,
+            since,
+            held: false,
+        });
     }
 
     /// Records that the engine accepted a command: clears a sent prompt and follows its answer.

@@ -4,6 +4,8 @@
 
 use super::{CacheView, FieldCount};
 use crate::event::{BypassReason, DiffKind, MissReason};
+use crate::settings::CacheSettings;
+use crate::text::units;
 
 /// Calls or misses needed for advice.
 const ENOUGH: u64 = 5;
@@ -18,14 +20,14 @@ pub struct Advice {
 }
 
 impl CacheView {
-    /// The advice; `None` without a predominant reason.
-    pub fn advice(&self) -> Option<Advice> {
+    /// The advice under these settings, which it names as they are; `None` without a predominant reason.
+    pub fn advice(&self, settings: &CacheSettings) -> Option<Advice> {
         if !self.on {
             return None;
         }
         self.not_asked()
             .or_else(|| self.one_field())
-            .or_else(|| self.reason())
+            .or_else(|| self.reason(settings))
     }
 
     /// Most calls bypass the cache.
@@ -38,7 +40,7 @@ impl CacheView {
         }
         let remedy = match reason {
             BypassReason::Off => return None,
-            BypassReason::NotDeterministic => " Send one of them, or opt in.",
+            BypassReason::NotDeterministic => " Send one of them, or set cache.store_all.",
             BypassReason::FreshRequested => "",
         };
         let why = reason.sentence();
@@ -81,16 +83,22 @@ impl CacheView {
     }
 
     /// Most misses have the same reason.
-    fn reason(&self) -> Option<Advice> {
+    fn reason(&self, settings: &CacheSettings) -> Option<Advice> {
         let missed = self.missed();
         let (reason, count) = self.misses.iter().max_by_key(|(_, count)| **count)?;
         if !is_most(*count, missed) {
             return None;
         }
         let remedy = match reason {
-            MissReason::NeverSeen => "",
-            MissReason::Expired => " A longer cache.ttl keeps them.",
-            MissReason::Evicted => " A larger cache.max_bytes keeps them.",
+            MissReason::NeverSeen => String::new(),
+            MissReason::Expired => {
+                let ttl = units::setting(settings.ttl);
+                format!(" cache.ttl is {ttl}: a longer one keeps them.")
+            }
+            MissReason::Evicted => {
+                let most = units::bytes(settings.max_bytes);
+                format!(" cache.max_bytes is {most}: more keeps them.")
+            }
             MissReason::Collision => return None,
         };
         Some(Advice {
@@ -133,7 +141,7 @@ mod tests {
         for call in 0..same {
             view.near.take(Timestamp(call), CallId(call), &near(&[diff]));
         }
-        view.advice()
+        view.advice(&CacheSettings::default())
     }
 
     fn text(advice: Option<Advice>) -> String {
@@ -174,14 +182,22 @@ mod tests {
     #[test]
     fn age_room_and_calls_that_do_not_ask_are_reasons_too() {
         let mut view = CacheView::default();
-        assert_eq!(view.advice(), None);
+        assert_eq!(view.advice(&CacheSettings::default()), None);
         view.misses = [(MissReason::Expired, 7), (MissReason::NeverSeen, 2)].into();
-        assert!(text(view.advice()).contains("7 of 9 misses: stored before, but expired"));
+        let settings = CacheSettings {
+            ttl: std::time::Duration::from_secs(90),
+            max_bytes: 2 << 20,
+            ..CacheSettings::default()
+        };
+        let expired = text(view.advice(&settings));
+        assert!(expired.starts_with("7 of 9 misses: stored before, but expired"), "{expired}");
+        assert!(expired.ends_with(" cache.ttl is 1m30s: a longer one keeps them."), "{expired}");
         view.misses = [(MissReason::Evicted, 7), (MissReason::NeverSeen, 2)].into();
-        assert!(text(view.advice()).contains("cache.max_bytes"));
+        let evicted = text(view.advice(&settings));
+        assert!(evicted.ends_with(" cache.max_bytes is 2 MiB: more keeps them."), "{evicted}");
         view.bypasses = [(BypassReason::NotDeterministic, 40)].into();
-        assert!(text(view.advice()).starts_with("40 of 49 calls bypass the cache: no temperature 0"));
+        assert!(text(view.advice(&CacheSettings::default())).starts_with("40 of 49 calls bypass the cache: no temperature 0"));
         view.on = false;
-        assert_eq!(view.advice(), None);
+        assert_eq!(view.advice(&CacheSettings::default()), None);
     }
 }

@@ -26,7 +26,7 @@ use super::RetryView;
 use super::window::{Sum, Windows};
 use crate::event::{BreakerMode, BreakerState};
 use crate::state::{State, Timeline};
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 use crate::time::Timestamp;
 
 /// Calls in the window needed for a storm.
@@ -63,9 +63,14 @@ pub enum StormGuard {
     Breaker,
     /// The budget is empty: no further retry is scheduled.
     Budget,
-    /// The budget allows this many more retries.
-    BudgetLeft(f64),
-    /// No budget; the name of the policy.
+    /// The budget allows more retries.
+    BudgetLeft {
+        /// Number of them.
+        left: f64,
+        /// The setting that most of the budget comes from, with its value.
+        setting: SafeText,
+    },
+    /// No budget; the name of the policy, as the title shows it.
     Nothing(SafeText),
 }
 
@@ -94,8 +99,8 @@ impl Storm {
                 "The budget is empty and holds it: no more retries than it earns.".into(),
                 "The budget is empty and holds it.".into(),
             ],
-            StormGuard::BudgetLeft(left) => [
-                format!("The budget allows {left:.0} more: lower retry.budget_ratio; o opens the breaker."),
+            StormGuard::BudgetLeft { left, setting } => [
+                format!("The budget allows {left:.0} more: lower {setting}; o opens the breaker."),
                 format!("The budget allows {left:.0} more; o opens the breaker."),
             ],
             StormGuard::Nothing(policy) => [
@@ -121,9 +126,12 @@ impl State {
         let held_by = match self.retry_budget(now) {
             _ if refuses => StormGuard::Breaker,
             Some(budget) if budget.left < 1.0 => StormGuard::Budget,
-            Some(budget) => StormGuard::BudgetLeft(budget.left),
+            Some(budget) => StormGuard::BudgetLeft {
+                left: budget.left,
+                setting: self.budget_setting(budget.max),
+            },
             None => {
-                let name = SafeText::new(&self.session.policy.name).single_line();
+                let name = SafeText::new(&self.session.policy_label).single_line();
                 StormGuard::Nothing(name.as_str().into())
             }
         };
@@ -134,6 +142,18 @@ impl State {
             amplification: if calls.0 == 0 { 1.0 } else { calls.1 },
             held_by,
         })
+    }
+
+    /// The setting that gives most of a retry budget of `max`: `retry.budget_ratio = 0.2`.
+    fn budget_setting(&self, max: f64) -> SafeText {
+        let settings = &self.session.policy.retry;
+        let steady = settings.budget_min_per_s * settings.budget_ttl.as_secs_f64();
+        let (name, value) = if max > 2.0 * steady {
+            ("retry.budget_ratio", settings.budget_ratio)
+        } else {
+            ("retry.budget_min_per_s", settings.budget_min_per_s)
+        };
+        format!("{name} = {}", units::number(value)).into()
     }
 }
 

@@ -355,7 +355,7 @@ fn a_storm_says_what_holds_it() {
         (
             15.4,
             false,
-            "The budget allows 4 more: lower retry.budget_ratio; o opens the breaker.",
+            "The budget allows 4 more: lower retry.budget_min_per_s = 15.4; o opens the breaker.",
         ),
         (
             15.4,

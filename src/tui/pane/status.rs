@@ -96,7 +96,11 @@ fn wording(view: &View<'_>) -> Wording {
         0 => String::new(),
         calls => format!("{calls} refused since {}", clock(state.breaker.since)),
     };
-    let (chip, sentences, remark) = match state.status(view.now) {
+    let status = match &view.ui.shown {
+        Some(shown) => shown.status.clone(),
+        None => state.status(view.now),
+    };
+    let (chip, sentences, remark) = match status {
         Status::ForcedOpen => (
             (Role::RefusedChip, glyphs.refused, "FORCED OPEN"),
             vec![
@@ -241,7 +245,7 @@ fn storm_wording(view: &View<'_>, storm: &Storm) -> Chip {
     let held = match &storm.held_by {
         StormGuard::Breaker => "the breaker limits it".to_owned(),
         StormGuard::Budget => "the retry budget is empty and limits it".to_owned(),
-        StormGuard::BudgetLeft(left) => format!("the retry budget allows {left:.0} more"),
+        StormGuard::BudgetLeft { left, .. } => format!("the retry budget allows {left:.0} more"),
         StormGuard::Nothing(_) => "no retry budget limits it".to_owned(),
     };
     (
@@ -775,6 +779,80 @@ mod tests {
             (burst.all_made, burst.counts.started) = (true, 31);
         }
         assert!(!counts_at(&fixture, 200).contains("burst"));
+    }
+
+    #[test]
+    fn a_short_state_stays_for_half_a_second_and_its_figures_follow_while_it_lasts() {
+        let mut fixture = queue(Constraint::Tokens, Some(42.5));
+        let shown = |fixture: &mut Fixture, now: f64| {
+            fixture.now = at(now);
+            fixture.ui.settle(fixture.state.status(at(now)), at(now));
+            (sentence_at(fixture, 120), fixture.ui.next_change(at(now)))
+        };
+        let tokens = "  … WAITING  12 calls wait for tokens; next one admitted in 0.4 s".to_owned();
+        assert_eq!(shown(&mut fixture, 42.1), (tokens, None));
+        // another cause is the same state
+        fixture.state.limit.head = fixture.state.limit.head.map(|head| QueueHead {
+            constraint: Constraint::Slots,
+            ready_at: None,
+            ..head
+        });
+        let slots = "  … WAITING  12 calls wait for one of 16 slots".to_owned();
+        assert_eq!(shown(&mut fixture, 42.2), (slots.clone(), None));
+        // the queue is empty: the chip would have been visible for 0.2 s
+        fixture.state.limit.waiters.clear();
+        (fixture.state.limit.head, fixture.state.calls.totals.queued) = (None, 0);
+        assert_eq!(shown(&mut fixture, 42.3), (slots.clone(), Some(at(42.6))));
+        assert_eq!(shown(&mut fixture, 42.59), (slots, Some(at(42.6))));
+        let calm = " 12 calls in flight; none ended in the last 5 s".to_owned();
+        assert_eq!(shown(&mut fixture, 42.6), (calm, None));
+        // calm gives way at once, and so does any state to what you do
+        fixture.state.breaker.state = BreakerState::Open;
+        assert!(shown(&mut fixture, 42.7).0.contains("BREAKER OPEN"));
+        fixture.state.breaker.mode = BreakerMode::ForcedOpen;
+        assert!(shown(&mut fixture, 42.8).0.contains("FORCED OPEN"));
+    }
+
+    /// The journals of the repository. `tests/scenarios` checks those of the bundled scenarios in the same way.
+    fn journals() -> Vec<(String, Vec<crate::event::Event>)> {
+        use crate::journal::{Line, Reader};
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "ndjson"));
+        let read = |path: std::path::PathBuf| {
+            let lines = Reader::open(std::fs::File::open(&path).unwrap()).unwrap().lines();
+            let events = lines.filter_map(|line| match line.unwrap() {
+                Line::Event(event) => Some(event),
+                Line::Blank | Line::Gap(_) | Line::End { .. } => None,
+            });
+            (path.display().to_string(), events.collect())
+        };
+        files.map(read).collect()
+    }
+
+    /// The first number of a row, and the sum of the others.
+    fn added(row: &str) -> (u64, u64) {
+        let row = row.split("   burst").next().unwrap_or_default();
+        let numbers = row.split(|letter: char| !letter.is_ascii_digit());
+        let mut numbers = numbers.filter_map(|number| number.parse().ok());
+        (numbers.next().unwrap_or_default(), numbers.sum())
+    }
+
+    #[test]
+    fn counts_add_up_at_every_event_of_every_journal() {
+        let journals = journals();
+        assert!(journals.len() >= 4);
+        for (name, events) in journals {
+            let mut fixture = Fixture::default();
+            for event in &events {
+                fixture.state.apply(event);
+                for width in [80, 120, 200] {
+                    let row = counts_at(&fixture, width);
+                    let (all, sum) = added(&row);
+                    assert_eq!(all, sum, "{name}, event {}: {row}", event.seq);
+                }
+            }
+        }
     }
 
     /// The screen, the summary at the exit and `stats()` fold the same events.

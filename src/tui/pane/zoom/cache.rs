@@ -209,7 +209,7 @@ fn facts(view: &View<'_>, width: usize) -> Vec<Line<'static>> {
                 .collect(),
         ),
     ];
-    if let Some(advice) = counts.advice() {
+    if let Some(advice) = counts.advice(&view.state.session.policy.cache) {
         let role = if advice.remedy { Role::Held } else { Role::Text };
         let text = row::wrap(theme, &advice.text, width, 3);
         lines.extend(
