@@ -181,6 +181,13 @@ pub(crate) fn screen(cli: &Cli, users: Vec<UserId>) -> tui::TuiOptions {
     }
 }
 
+/// The profiles to choose from: the bundled ones, and before them that of the command line.
+fn choosable(own: FaultProfile) -> Vec<FaultProfile> {
+    let bundled = file::bundled_faults();
+    let own = Some(own).filter(|own| !bundled.contains(own));
+    own.into_iter().chain(bundled).collect()
+}
+
 /// Runs the control room.
 async fn control_room(
     cli: &Cli,
@@ -189,6 +196,7 @@ async fn control_room(
     exits: &Exits,
 ) -> eyre::Result<u8> {
     let recorder = Recorder::new(&config);
+    let faults = config.faults.clone();
     // printed before the screen was drawn, and hidden by it
     let notice = config.upstream.as_ref().and_then(options::exposure);
     let what_if = WhatIf::default();
@@ -222,6 +230,7 @@ async fn control_room(
     let options = tui::TuiOptions {
         notice,
         prompts: earlier,
+        profiles: choosable(faults),
         ..screen(cli, session.engine().users().to_vec())
     };
     let engine = session.engine().clone().with_observer(recorder.observer());

@@ -64,10 +64,12 @@ impl Faults {
         }
     }
 
-    /// Selects the next or previous bundled profile.
+    /// Selects the next or previous profile.
     fn choose(&mut self, more: bool, bundled: &[FaultProfile]) {
         let name = original_name(&self.profile);
-        let here = bundled.iter().position(|profile| profile.name == name);
+        // the file of the command line may bear the name of a bundled profile
+        let here = bundled.iter().position(|profile| *profile == self.profile);
+        let here = here.or_else(|| bundled.iter().position(|profile| profile.name == name));
         let next = match (here, more) {
             (None, _) => 0,
             (Some(at), true) => (at + 1) % bundled.len().max(1),
@@ -265,6 +267,17 @@ mod tests {
             assert_eq!(chosen, names);
             assert!(faults.on);
         }
+    }
+
+    #[test]
+    fn a_profile_of_a_file_is_chosen_apart_from_the_bundled_one_of_its_name() {
+        let profiles = [named("a", 0.3), named("a", 0.5), named("b", 0.1)];
+        let mut faults = Faults::new(profiles[0].clone(), false);
+        let chosen = [true, true, true, false].map(|more| {
+            faults.change(more, &profiles);
+            faults.profile.server_error
+        });
+        assert_eq!(chosen, [0.5, 0.1, 0.3, 0.1]);
     }
 
     #[test]
