@@ -12,8 +12,9 @@ use crate::text::units;
 use super::action::Action;
 use super::keymap::{Context, Keymap};
 use super::layout::{CHAT_WIDTH, layout};
+use super::pane::{PaneId, calls};
 use super::playback::bar::Control;
-use super::theme::Role;
+use super::theme::{Role, Theme};
 use super::ui::Ui;
 use super::update::blocked;
 use super::view::View;
@@ -247,6 +248,7 @@ fn label(action: Action, ui: &Ui, state: &State) -> Cow<'static, str> {
             None => "pause",
         },
         (_, Action::Play) if playing => "pause",
+        (Context::Normal, Action::Open) if opens_group(ui, state) => "open group",
         _ => action.label(),
     };
     Cow::Borrowed(text)
@@ -310,6 +312,18 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
         x += item.width + 2;
     }
     shown
+}
+
+/// Returns true if Enter opens a group of calls instead of the story of one.
+fn opens_group(ui: &Ui, state: &State) -> bool {
+    let theme = Theme::default();
+    let view = View {
+        state,
+        ui,
+        theme: &theme,
+        now: state.last_event_at,
+    };
+    ui.focus == PaneId::Calls && calls::shares_row(&view)
 }
 
 /// Returns true if the focused pane can open a call.
@@ -398,7 +412,6 @@ fn draw(view: &View<'_>, item: &Item, x: u16, area: Rect, buf: &mut Buffer) {
 mod tests {
     use super::*;
     use crate::tui::overlay::{Help, Overlay, Palette};
-    use crate::tui::pane::PaneId;
     use crate::tui::tests::busy_state;
     use crate::tui::ui::Mode;
 

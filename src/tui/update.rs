@@ -194,6 +194,7 @@ fn open_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> boo
         Action::SaveDrill => ui.overlays.push(Overlay::Save(Save::new(Saved::Drill))),
         Action::SavePolicy => ui.overlays.push(Overlay::Save(Save::new(Saved::Policy))),
         Action::WhatIf => whatif::open(ui, context),
+        Action::Open if scroll::open_group(ui, context) => {}
         Action::Palette | Action::Help => open_list(ui, action),
         Action::Open => {
             if let Some(call) = scroll::call_under_cursor(ui, context) {
@@ -436,6 +437,7 @@ fn step_back(ui: &mut Ui) {
         ui.log_cursor = None;
         ui.chat_top = None;
         ui.selected_call = None;
+        ui.open_groups.clear();
     }
 }
 

@@ -103,7 +103,7 @@ const MARKS: [HelpRow; 11] = [
     HelpRow::Mark(
         |glyphs| glyphs.refused,
         Role::Refused,
-        "refused by the breaker or the limiter, not sent",
+        "refused by the breaker, or limited by the limiter",
     ),
     HelpRow::Mark(|glyphs| glyphs.stopped, Role::Muted, "stopped by you"),
     HelpRow::Mark(
@@ -130,7 +130,7 @@ const COLOURS: [HelpRow; 5] = [
     HelpRow::Mark(
         |glyphs| glyphs.bar_full,
         Role::Refused,
-        "magenta: refused; the breaker is open",
+        "magenta: refused or limited; the breaker is open",
     ),
 ];
 
@@ -225,7 +225,8 @@ fn about(pane: PaneId) -> &'static [&'static str] {
             "One lane per call on the time axis, newest first.",
             "429, 500, 503, 529: the status of a failed attempt.",
             "TMO timed out, RST no connection, CUT stream cut.",
-            "Neighbours that sent nothing share a row; +3: calls that share it.",
+            "Neighbours that sent nothing share a row: Enter opens it, Esc closes.",
+            "answered +3: three more calls joined this one.",
             "Filter: failed user:ana 503 attempts>1 >2s !word",
         ],
         PaneId::Users => &[

@@ -154,6 +154,13 @@ pub(crate) fn group_under_cursor<'a>(view: &View<'a>) -> Vec<&'a Call> {
         .map_or_else(Vec::new, |id| rows.group_of(id))
 }
 
+/// Returns true if several calls share the row under the cursor.
+pub(crate) fn shares_row(view: &View<'_>) -> bool {
+    let rows = rows(view);
+    let chosen = view.ui.selected_call.or_else(|| rows.newest());
+    chosen.is_some_and(|id| rows.shares_row(id))
+}
+
 /// The number of calls that match the filter, and of those in memory.
 pub(crate) fn matches(view: &View<'_>) -> (usize, usize) {
     (rows(view).count(), view.state.calls.recent.len())

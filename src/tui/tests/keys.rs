@@ -917,3 +917,47 @@ fn the_conversation_is_filtered_by_its_text() {
         (PaneId::Chat, None)
     );
 }
+
+#[test]
+fn enter_opens_a_group_of_calls_and_then_the_story_also_in_a_replay() {
+    use crate::event::{EventKind, Fate, Origin};
+    use crate::state::fixture::{Story, ended, started};
+    let mut story = Story::begin();
+    for id in 1..=5 {
+        let hit = EventKind::CacheHit {
+            age: Duration::from_secs(9),
+            saved: crate::openai::Usage::new(12, 400),
+            saved_time: Duration::from_secs(1),
+            text: "x".into(),
+        };
+        story.emit(id, started(id, Origin::Chat, story.now));
+        story.emit(id, hit).emit(id, ended(Fate::Hit, 0, 0));
+    }
+    let playback = crate::tui::playback::bar::Playback {
+        name: "x.ndjson".into(),
+        at: story.now,
+        length: story.now,
+        events: (3, 9),
+        speed: "x1",
+        playing: false,
+        marks: [].into(),
+        damage: None,
+    };
+    for playback in [None, Some(playback)] {
+        let mut bench = Bench::new(story.state());
+        bench.ui.read_only = playback.is_some();
+        bench.ui.playback = playback;
+        let footer = |bench: &mut Bench| super::screen_text::rows(bench, 120, 40).pop().unwrap();
+        assert!(footer(&mut bench).contains("Enter open group"), "{}", footer(&mut bench));
+        bench.press("<enter>");
+        assert!(bench.ui.overlays.is_empty() && bench.ui.selected_call == Some(CallId(5)));
+        let rows = super::screen_text::rows(&mut bench, 120, 40).join("\n");
+        assert!((1..=5).all(|id| rows.contains(&format!("#{id} "))), "{rows}");
+        assert!(footer(&mut bench).contains("Enter why"), "{}", footer(&mut bench));
+        bench.press("j<enter>");
+        assert_eq!(bench.ui.overlays, [Overlay::Details(CallId(4))]);
+        bench.press("<esc><esc>");
+        let rows = super::screen_text::rows(&mut bench, 120, 40).join("\n");
+        assert!(rows.contains("#1–5 "), "{rows}");
+    }
+}

@@ -75,6 +75,18 @@ pub(super) fn scroll_by(ui: &mut Ui, context: &UpdateContext<'_>, pane: PaneId, 
     }
 }
 
+/// Opens the group of calls that share the row under the cursor of 8 Calls. Returns false without one.
+pub(super) fn open_group(ui: &mut Ui, context: &UpdateContext<'_>) -> bool {
+    let theme = Theme::default();
+    let view = measure(ui, context, &theme);
+    if areas(ui).focus != PaneId::Calls || !calls::shares_row(&view) {
+        return false;
+    }
+    ui.selected_call = calls::call_under_cursor(&view);
+    show_calls(ui, context, Action::OpenGroup);
+    true
+}
+
 /// Opens or closes the group of calls under the cursor, or changes where lanes begin.
 pub(super) fn show_calls(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) {
     if action == Action::AlignCalls {

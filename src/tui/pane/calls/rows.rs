@@ -152,6 +152,24 @@ impl<'a> Rows<'a> {
         group
     }
 
+    /// Returns true if the row that contains a call is a group of several.
+    pub(crate) fn shares_row(&self, id: CallId) -> bool {
+        let recent = &self.calls.recent;
+        let joins = |call: Option<&Call>| call.is_some_and(|call| self.joins(call));
+        let newer = recent
+            .range((Excluded(id), Unbounded))
+            .map(|(_, call)| call)
+            .find(|call| self.shows(call));
+        let older = recent
+            .range(..id)
+            .rev()
+            .map(|(_, call)| call)
+            .find(|call| self.shows(call));
+        joins(recent.get(&id))
+            && (joins(newer) || joins(older))
+            && (self.open.is_empty() || !self.is_open(&self.group_of(id)))
+    }
+
     /// The number of calls that fold into each of the owners in `rows`.
     pub(crate) fn followers(&self, rows: &[Row<'a>]) -> BTreeMap<CallId, u32> {
         let shared = |call: &&&Call| call.flight.is_some_and(|flight| self.calls.shares(flight));
