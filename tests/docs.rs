@@ -169,18 +169,33 @@ fn the_readme_fits_150_lines() {
 /// The text within the string literals of a source, without its tests: the even pieces are code.
 fn literals(source: &str) -> String {
     let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    let lines = source.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
-    let code = lines.collect::<Vec<_>>().join("\n").replace("\\\"", "").replace("'\"'", "");
+    let lines = source
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| !line.starts_with("//"));
+    let code = lines
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace("\\\"", "")
+        .replace("'\"'", "");
     code.split('"').skip(1).step_by(2).collect::<Vec<_>>().join("\n")
 }
 
 /// The names in a text that look like a setting: `retry.attempts`.
 fn named_settings(text: &str) -> Vec<String> {
-    let tables: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.path.split('.').next().unwrap()).collect();
-    let words = text.split(|letter: char| !(letter.is_ascii_lowercase() || letter.is_ascii_digit() || "._".contains(letter)));
+    let tables: BTreeSet<&str> = SETTINGS
+        .iter()
+        .map(|setting| setting.path.split('.').next().unwrap())
+        .collect();
+    let words = text.split(|letter: char| {
+        !(letter.is_ascii_lowercase() || letter.is_ascii_digit() || "._".contains(letter))
+    });
     let names = words.map(|word| word.trim_matches('.'));
     names
-        .filter(|name| name.split_once('.').is_some_and(|(table, rest)| tables.contains(table) && !rest.is_empty()))
+        .filter(|name| {
+            name.split_once('.')
+                .is_some_and(|(table, rest)| tables.contains(table) && !rest.is_empty())
+        })
         .map(str::to_owned)
         .collect()
 }
@@ -205,7 +220,9 @@ fn every_setting_that_a_text_names_exists() {
     let exists = |name: &str| {
         let path = |path: &str| path == name || path.starts_with(&format!("{name}."));
         SETTINGS.iter().any(|setting| path(setting.path))
-            || ["limit.users", "limit.each_user", "semantic.labels"].iter().any(|table| name.starts_with(table))
+            || ["limit.users", "limit.each_user", "semantic.labels"]
+                .iter()
+                .any(|table| name.starts_with(table))
     };
     let (mut found, mut wrong) = (0, Vec::new());
     for (path, text) in texts {

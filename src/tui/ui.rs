@@ -280,9 +280,7 @@ impl Ui {
         let since = match self.shown.take() {
             Some(shown) if kind(&shown.status) == kind(&status) => shown.since,
             Some(shown)
-                if now < shown.since + VISIBLE
-                    && !shown.status.is_calm()
-                    && status != Status::ForcedOpen =>
+                if now < shown.since + VISIBLE && !shown.status.is_calm() && status != Status::ForcedOpen =>
             {
                 self.shown = Some(ShownStatus { held: true, ..shown });
                 return;

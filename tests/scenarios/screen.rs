@@ -57,16 +57,35 @@ pub(crate) fn agrees(name: &str, journal: &[u8]) {
         let totals = &state.calls.totals;
         let held = totals.queued + totals.backing_off + totals.following;
         let busy = held + totals.waiting + totals.streaming;
-        assert!(busy <= totals.running(), "{name}, event {}: {totals:?}", event.seq);
+        assert!(
+            busy <= totals.running(),
+            "{name}, event {}: {totals:?}",
+            event.seq
+        );
         let ended: u64 = Fate::ALL.iter().map(|fate| totals.ended(*fate)).sum();
-        assert_eq!(totals.started, ended + totals.running(), "{name}, event {}", event.seq);
+        assert_eq!(
+            totals.started,
+            ended + totals.running(),
+            "{name}, event {}",
+            event.seq
+        );
         if totals.started > 0 && event.seq.is_multiple_of(DRAWN) {
             let row = counts(&state, event.at, [80, 120, 200][(event.seq % 3) as usize]);
             let shown = row.split("   burst").next().unwrap();
             let numbers = shown.split(|letter: char| !letter.is_ascii_digit());
             let mut numbers = numbers.filter_map(|number| number.parse::<u64>().ok());
-            assert_eq!(numbers.next(), Some(totals.started), "{name}, event {}: {row}", event.seq);
-            assert_eq!(numbers.sum::<u64>(), totals.started, "{name}, event {}: {row}", event.seq);
+            assert_eq!(
+                numbers.next(),
+                Some(totals.started),
+                "{name}, event {}: {row}",
+                event.seq
+            );
+            assert_eq!(
+                numbers.sum::<u64>(),
+                totals.started,
+                "{name}, event {}: {row}",
+                event.seq
+            );
         }
     }
     for fate in Fate::ALL {

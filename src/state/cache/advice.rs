@@ -190,13 +190,25 @@ mod tests {
             ..CacheSettings::default()
         };
         let expired = text(view.advice(&settings));
-        assert!(expired.starts_with("7 of 9 misses: stored before, but expired"), "{expired}");
-        assert!(expired.ends_with(" cache.ttl is 1m30s: a longer one keeps them."), "{expired}");
+        assert!(
+            expired.starts_with("7 of 9 misses: stored before, but expired"),
+            "{expired}"
+        );
+        assert!(
+            expired.ends_with(" cache.ttl is 1m30s: a longer one keeps them."),
+            "{expired}"
+        );
         view.misses = [(MissReason::Evicted, 7), (MissReason::NeverSeen, 2)].into();
         let evicted = text(view.advice(&settings));
-        assert!(evicted.ends_with(" cache.max_bytes is 2 MiB: more keeps them."), "{evicted}");
+        assert!(
+            evicted.ends_with(" cache.max_bytes is 2 MiB: more keeps them."),
+            "{evicted}"
+        );
         view.bypasses = [(BypassReason::NotDeterministic, 40)].into();
-        assert!(text(view.advice(&CacheSettings::default())).starts_with("40 of 49 calls bypass the cache: no temperature 0"));
+        assert!(
+            text(view.advice(&CacheSettings::default()))
+                .starts_with("40 of 49 calls bypass the cache: no temperature 0")
+        );
         view.on = false;
         assert_eq!(view.advice(&CacheSettings::default()), None);
     }

@@ -88,7 +88,9 @@ fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
         lines.push(row::join(theme, [row::muted(theme, kept)], width));
     }
     // a remedy is worth more than the policy
-    let remedy = cache.advice(&view.state.session.policy.cache).filter(|advice| advice.remedy);
+    let remedy = cache
+        .advice(&view.state.session.policy.cache)
+        .filter(|advice| advice.remedy);
     lines.push(match remedy {
         Some(advice) => {
             let text = row::clip(theme, &advice.text, width);

@@ -817,7 +817,9 @@ mod tests {
     fn journals() -> Vec<(String, Vec<crate::event::Event>)> {
         use crate::journal::{Line, Reader};
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
         let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "ndjson"));
         let read = |path: std::path::PathBuf| {
             let lines = Reader::open(std::fs::File::open(&path).unwrap()).unwrap().lines();

@@ -948,7 +948,11 @@ fn enter_opens_a_group_of_calls_and_then_the_story_also_in_a_replay() {
         bench.ui.read_only = playback.is_some();
         bench.ui.playback = playback;
         let footer = |bench: &mut Bench| super::screen_text::rows(bench, 120, 40).pop().unwrap();
-        assert!(footer(&mut bench).contains("Enter open group"), "{}", footer(&mut bench));
+        assert!(
+            footer(&mut bench).contains("Enter open group"),
+            "{}",
+            footer(&mut bench)
+        );
         bench.press("<enter>");
         assert!(bench.ui.overlays.is_empty() && bench.ui.selected_call == Some(CallId(5)));
         let rows = super::screen_text::rows(&mut bench, 120, 40).join("\n");
