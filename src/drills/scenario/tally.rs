@@ -40,8 +40,10 @@ pub struct CallRow {
     prompt_tokens: u64,
     /// Chunks that the running attempt has streamed: about as many tokens.
     streamed: u64,
-    /// The miss of the exact cache, and the field of [`Tally::near_misses`] that it was counted for.
-    missed: Option<Option<String>>,
+    /// True if its miss of the exact cache is counted.
+    missed: bool,
+    /// The field of [`Tally::near_misses`] that the miss is counted for.
+    near_miss: Option<String>,
 }
 
 /// Result of a semantic lookup.
@@ -340,15 +342,17 @@ impl Tally {
             *self.near_misses.entry(field.clone()).or_default() += 1;
         }
         if let Some(call) = self.row(event) {
-            call.missed = Some(field);
+            (call.missed, call.near_miss) = (true, field);
         }
     }
 
     /// The call joined a flight after its lookup.
     fn take_back_miss(&mut self, event: &Event) {
-        let Some(field) = self.row(event).and_then(|call| call.missed.take()) else {
+        let Some(call) = self.row(event).filter(|call| call.missed) else {
             return;
         };
+        call.missed = false;
+        let field = call.near_miss.take();
         self.missed = self.missed.saturating_sub(1);
         if let Some(field) = field
             && let Some(count) = self.near_misses.get_mut(&field)

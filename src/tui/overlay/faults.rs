@@ -275,9 +275,9 @@ mod tests {
         let mut faults = Faults::new(profiles[0].clone(), false);
         let chosen = [true, true, true, false].map(|more| {
             faults.change(more, &profiles);
-            faults.profile.server_error
+            (faults.profile.server_error * 100.0).round() as u32
         });
-        assert_eq!(chosen, [0.5, 0.1, 0.3, 0.1]);
+        assert_eq!(chosen, [50, 10, 30, 10]);
     }
 
     #[test]
