@@ -1,4 +1,5 @@
-//! The charts and cards of three scenes, drawn from their journals and compared with recorded pictures, cell by cell.
+//! The top rows, cards and charts of some scenes, drawn from their journals and compared with recorded pictures, cell by
+//! cell.
 //!
 //! The scenarios in `tests/scenes` run in virtual time with a fixed seed, so their journals are always the same. Set
 //! `RECORD_SCENES` to write the pictures again after a change of the screen.
@@ -217,6 +218,12 @@ fn charts(buffer: &Buffer, ui: &Ui) -> String {
     rows(buffer, &rects)
 }
 
+/// The title, the chip with its sentence, the counts, and the cards with their rules.
+fn top(buffer: &Buffer, ui: &Ui) -> String {
+    let areas = layout(buffer.area, ui);
+    rows(buffer, &[areas.title, areas.sentence, areas.counts]) + &cards(buffer, ui)
+}
+
 /// The rows of the cards, with their rules; empty on the whole screen.
 fn cards(buffer: &Buffer, ui: &Ui) -> String {
     let areas = layout(buffer.area, ui);
@@ -247,7 +254,7 @@ fn rows(buffer: &Buffer, rects: &[Rect]) -> String {
 }
 
 #[test]
-fn charts_and_cards_look_as_recorded() {
+fn top_rows_cards_and_charts_look_as_recorded() {
     let mut scenes: BTreeMap<&str, Vec<Event>> = BTreeMap::new();
     for (name, scenario, at, (width, height), window, zoom, crosshair) in PICTURES {
         let events = scenes.entry(scenario).or_insert_with(|| events(scenario));
@@ -264,7 +271,7 @@ fn charts_and_cards_look_as_recorded() {
         let buffer = draw(&folded(events, now), &ui, now);
         compare(name, &charts(&buffer, &ui));
         if zoom.is_none() {
-            compare(&format!("cards-{name}"), &cards(&buffer, &ui));
+            compare(&format!("top-{name}"), &top(&buffer, &ui));
         }
     }
 }

@@ -132,9 +132,9 @@ pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
         rows.push(kind_row(view, faults, kind, faults.row == index + 1));
     }
     let total = format!(
-        "{:>12} {:>4.0}%  of all attempts",
+        "{:>12} {:>5}  of all attempts",
         "total",
-        faults.profile.total() * 100.0
+        percent(faults.profile.total())
     );
     rows.push(Line::from(Span::styled(total, view.theme.style(Role::Strong))));
     // the row of the cursor stays visible; the description is between the profile and the kinds
@@ -146,6 +146,15 @@ pub fn render(view: &View<'_>, faults: &Faults, area: Rect, buf: &mut Buffer) {
     let first = super::first_row(at, usize::from(inner.height));
     for (y, row) in (inner.y..inner.bottom()).zip(rows.into_iter().skip(first)) {
         buf.set_line(inner.x, y, &row, inner.width);
+    }
+}
+
+/// A rate; a kind that is not injected has none.
+fn percent(rate: f64) -> String {
+    if rate > 0.0 {
+        format!("{:.0}%", rate * 100.0)
+    } else {
+        "off".to_owned()
     }
 }
 
@@ -198,7 +207,7 @@ fn kind_row(view: &View<'_>, faults: &Faults, kind: FaultKind, selected: bool) -
         glyphs.bar_full.repeat(full),
         glyphs.bar_empty.repeat(10 - full)
     );
-    let number = format!("{:>12} {:>4.0}%", kind.label(), rate * 100.0);
+    let number = format!("{:>12} {:>5}", kind.label(), percent(rate));
     let style = view
         .theme
         .style(if selected { Role::Selection } else { Role::Text });
@@ -278,6 +287,28 @@ mod tests {
             (faults.profile.server_error * 100.0).round() as u32
         });
         assert_eq!(chosen, [50, 10, 30, 10]);
+    }
+
+    #[test]
+    fn nothing_is_listed_at_zero_percent() {
+        let fixture = crate::tui::tests::busy_state();
+        let (ui, theme) = (crate::tui::ui::Ui::default(), crate::tui::theme::Theme::default());
+        let view = View {
+            state: &fixture,
+            ui: &ui,
+            theme: &theme,
+            now: crate::time::Timestamp::ZERO,
+        };
+        let row = |rate| {
+            let faults = Faults::new(named("a", rate), false);
+            kind_row(&view, &faults, FaultKind::ServerError, false).to_string()
+        };
+        assert!(
+            row(0.0).starts_with("         500   off ··········  "),
+            "{}",
+            row(0.0)
+        );
+        assert!(row(0.05).starts_with("         500    5% "), "{}", row(0.05));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) const WITHOUT_VALUE: &[&str] = &[
     "trip",
     "trip_failures",
     "trip_total",
+    "trip_streak",
     "close",
     "since_budget",
     "budget_time",
@@ -215,6 +216,7 @@ impl Record {
             "trip" => Some(Figure::Time(spell()?.from.since(self.faults_on_at?))),
             "trip_failures" => Some(Figure::Count(u64::from(spell()?.window.failed))),
             "trip_total" => Some(Figure::Count(u64::from(spell()?.window.total))),
+            "trip_streak" => Some(Figure::Count(u64::from(spell()?.window.consecutive))),
             "close" => Some(Figure::Time(self.closed_at?.since(self.faults_off_at?))),
             "rate" => {
                 let load = state.session.load.as_ref();

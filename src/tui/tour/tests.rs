@@ -358,12 +358,21 @@ async fn a_retry_budget_ends_the_storm() {
 async fn the_breaker_opens_and_closes() {
     for seed in SEEDS {
         let mut bench = Bench::at_step(seed, 4).await;
-        bench.pass(3.0).await;
+        // a reader takes some time, and the window of the breaker fills with answers meanwhile
+        bench.pass(1.0 + 0.9 * seed as f64).await;
         bench.press(if seed % 2 == 0 { ' ' } else { 'F' });
         bench.until_text(1, 0.5).await;
         let down = bench.seconds();
         bench.until_text(2, 6.0).await;
         assert!(bench.figure("trip") <= 3.0, "seed {seed}: {}", bench.shown());
+        // the text says why it opened
+        let [failed, total, streak] =
+            ["trip_failures", "trip_total", "trip_streak"].map(|name| bench.count(name));
+        assert!(
+            streak >= 5 || failed * 2 >= total,
+            "seed {seed}: {}",
+            bench.shown()
+        );
         bench.pass(5.0).await;
         let of_load = bench.served(down + 3.0, bench.seconds());
         assert!(of_load < 0.01, "seed {seed}: {of_load}");
