@@ -37,6 +37,8 @@ pub struct Calls {
     pub flights: BTreeMap<FlightId, Flight>,
     /// Calls of a person's chat, oldest first, each of them in `recent`.
     pub chat: Vec<CallId>,
+    /// Calls of the chat that are no longer kept.
+    pub chat_dropped: u64,
     /// Over the whole session.
     pub totals: FateCounts,
     /// The newest bursts, oldest first; at most 8. Ended ones are dropped before running ones.

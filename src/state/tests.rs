@@ -224,6 +224,7 @@ fn a_running_call_is_never_forgotten() {
         (state.calls.chat.len(), state.calls.recent.len()),
         (50, 50 + 100 + 512)
     );
+    assert_eq!(state.calls.chat_dropped, 1950);
 }
 
 #[test]

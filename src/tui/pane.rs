@@ -376,14 +376,17 @@ fn note_of(view: &View<'_>, id: PaneId, room: usize) -> String {
                     .filter(|facts| !facts.is_empty()),
                 ui.conversation.then(|| "conversation".to_owned()),
                 several_users.then(|| format!("as {}", ui.asking())),
-                (turns > 0).then(|| units::count(turns as u64, "turn")),
+                (turns > 0).then(|| kept(turns, view.state.calls.chat_dropped, "turn")),
             ];
             let parts: Vec<String> = parts.into_iter().flatten().collect();
             parts.join(&format!(" {} ", view.theme.glyphs.dot))
         }
         PaneId::Log => {
+            let log = &view.state.log;
             if ui.log_cursor.is_some() {
                 FOLLOW.to_owned()
+            } else if log.dropped > 0 {
+                kept(log.lines.len(), log.dropped, "line")
             } else {
                 "/ filter".to_owned()
             }
@@ -399,6 +402,20 @@ fn note_of(view: &View<'_>, id: PaneId, room: usize) -> String {
         return String::new();
     }
     format!(" {} ", wrap::fit(&text, room - 2, view.theme.glyphs.ellipsis))
+}
+
+/// The rows of a list: `12 turns`, or `newest 50 of 62 turns` if the oldest are no longer kept.
+fn kept(rows: usize, dropped: u64, noun: &str) -> String {
+    let rows = rows as u64;
+    if dropped == 0 {
+        return units::count(rows, noun);
+    }
+    let all = rows.saturating_add(dropped);
+    format!(
+        "newest {} of {} {noun}s",
+        units::grouped(rows),
+        units::grouped(all)
+    )
 }
 
 /// The position of the terminal cursor while a filter is typed, on the rule of its pane.
@@ -422,5 +439,39 @@ pub fn too_small(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     if !area.is_empty() {
         let text = format!("needs {MIN_WIDTH}x{MIN_HEIGHT} for panes");
         view.draw_notice(area, &text, buf);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture;
+    use super::*;
+    use crate::event::CallId;
+    use crate::state::{LogKind, LogLine};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn rows_that_are_no_longer_kept_are_counted() {
+        let mut fixture = fixture::burst();
+        let state = &mut fixture.state;
+        state.calls.chat = (1..=50).map(CallId).collect();
+        state.log.lines = (0..3)
+            .map(|seq| LogLine {
+                seq,
+                at: Timestamp::ZERO,
+                kind: LogKind::Note,
+                call: None,
+                text: "x".into(),
+            })
+            .collect();
+        let notes = |fixture: &fixture::Fixture| {
+            [PaneId::Chat, PaneId::Log].map(|id| note_of(&fixture.view(), id, 60).trim().to_owned())
+        };
+        let [chat, log] = notes(&fixture);
+        assert!(chat.ends_with("50 turns") && log == "/ filter", "{chat}, {log}");
+        (fixture.state.calls.chat_dropped, fixture.state.log.dropped) = (12, 9_998);
+        let [chat, log] = notes(&fixture);
+        assert!(chat.ends_with("newest 50 of 62 turns"), "{chat}");
+        assert_eq!(log, "newest 3 of 10,001 lines");
     }
 }

@@ -14,7 +14,7 @@ use seawall::tui::theme::Theme;
 use seawall::tui::ui::Ui;
 use seawall::tui::view::{self, View};
 
-/// Every event checks the counts, and one in so many the drawn row: a prime, so that no rhythm hides a kind of event.
+/// The row is drawn at every 61st event: a prime, so that no rhythm hides a kind of event.
 const DRAWN: u64 = 61;
 
 fn events(journal: &[u8]) -> impl Iterator<Item = Event> {

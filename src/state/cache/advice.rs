@@ -20,7 +20,7 @@ pub struct Advice {
 }
 
 impl CacheView {
-    /// The advice under these settings, which it names as they are; `None` without a predominant reason.
+    /// The advice, which names the settings with their values; `None` without a predominant reason.
     pub fn advice(&self, settings: &CacheSettings) -> Option<Advice> {
         if !self.on {
             return None;

@@ -351,6 +351,7 @@ impl Calls {
             && let Some(oldest) = self.table.finished_chat.pop_front()
         {
             self.chat.retain(|id| *id != oldest);
+            self.chat_dropped += 1;
             self.forget(oldest);
         }
     }

@@ -73,17 +73,22 @@ pub(super) fn per_call(view: &View<'_>, width: usize) -> Line<'static> {
     let Some(value) = view.state.attempts_per_call(view.now) else {
         return card::words(theme, Role::Strong, "no attempts");
     };
-    let number = match value {
-        ..2.0 => format!("{value:.2}"),
-        2.0..10.0 => format!("{value:.1}"),
-        _ => format!("{:.0}", value.min(9_999.0)),
-    };
+    let number = mean(value);
     let wordings = [
         format!("{number} attempts per call"),
         format!("{number} per call"),
     ];
     let wordings = wordings.map(|text| card::words(theme, Role::Strong, text));
     row::first_fit(theme, wordings, width)
+}
+
+/// Attempts per call, as every place of the screen writes them.
+pub(super) fn mean(value: f64) -> String {
+    match value {
+        ..2.0 => format!("{value:.2}"),
+        2.0..10.0 => format!("{value:.1}"),
+        _ => format!("{:.0}", value.min(9_999.0)),
+    }
 }
 
 /// Retries that ended, and those that got an answer.

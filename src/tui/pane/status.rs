@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::{row, units, users};
+use super::{retries, row, units, users};
 
 /// Width from which all usual counts are shown, each in its column.
 const WIDE: usize = 110;
@@ -235,8 +235,8 @@ fn unusable(view: &View<'_>, trouble: &Trouble) -> Chip {
 fn storm_wording(view: &View<'_>, storm: &Storm) -> Chip {
     let window = view.state.timeline.last(view.now, Duration::from_secs(WINDOW));
     let (helped, ended) = (window.helped, u64::from(window.helped) + u64::from(window.wasted));
-    let load = format!("{:.1} attempts per call", storm.amplification);
-    let retries = units::count(ended, "retry");
+    let load = format!("{} attempts per call", retries::mean(storm.amplification));
+    let all = units::count(ended, "retry");
     let some = if helped == 0 {
         "none".to_owned()
     } else {
@@ -251,8 +251,8 @@ fn storm_wording(view: &View<'_>, storm: &Storm) -> Chip {
     (
         (Role::BrokenChip, view.theme.glyphs.failed, "RETRY STORM"),
         vec![
-            format!("{load}; {some} of the {retries} in the last 30 s got an answer"),
-            format!("{load}; {some} of the {retries} got an answer"),
+            format!("{load}; {some} of the {all} in the last 30 s got an answer"),
+            format!("{load}; {some} of the {all} got an answer"),
             load,
         ],
         format!("since {} {} {held}", clock(storm.since), view.theme.glyphs.dot),
