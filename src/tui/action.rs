@@ -55,8 +55,8 @@ actions! {
     Prompt "prompt" Do "ask" "type a prompt";
     Burst10 "burst10" Do "burst 10" "burst of 10 calls";
     Burst50 "burst50" Do "burst 50" "burst of 50 calls";
-    BurstOf "burst_of" Do "burst of N" "burst of N calls: type the number after it";
-    BurstAll "burst_all" Do "burst, all users" "burst of N calls as every user in turn";
+    BurstOf "burst_of" Do "burst of N" "burst of any size: burst 200";
+    BurstAll "burst_all" Do "burst, all users" "burst of 20 calls as every user in turn";
     Load "load" Do "load" "load: start or end calls at a rate; load 10/s 60s sets it";
     Tour "tour" Do "tour" "guided tour: what each guard does, in two minutes";
     Stop "stop" Do "stop" "stop every running call and the burst";
@@ -77,8 +77,8 @@ actions! {
     NextUser "next_user" Do "user" "send as the next user";
     ToggleConversation "toggle_conversation" Do "conversation" "send earlier turns too, or the prompt alone";
     ForgetConversation "forget_conversation" Do "clear turns" "clear the turns of the conversation";
-    SetSystem "set_system" Do "system" "system prompt of the chat: type it after this word, or off";
-    SetTemperature "set_temperature" Do "temperature" "temperature of the chat: type 0 to 2 after this word, or off";
+    SetSystem "set_system" Do "system" "system prompt of the chat: system Be brief., system off";
+    SetTemperature "set_temperature" Do "temperature" "temperature of the chat: temperature 0.7, temperature off";
     SaveDrill "save_drill" Do "save" "save this session's commands as a scenario file";
     WhatIf "what_if" Do "what-if" "what-if: evaluate an edited policy on the same calls";
     SavePolicy "save_policy" Do "save policy" "save the running policy to a file";
@@ -144,7 +144,7 @@ actions! {
     ApplyDraft "apply_draft" Overlay "apply" "apply the edited policy";
     NextChange "next_change" Overlay "next change" "next changed setting";
     PrevChange "prev_change" Overlay "change back" "previous changed setting";
-    NextLayer "next_layer" Overlay "next layer" "next layer of settings";
+    NextLayer "next_layer" Overlay "layer" "next layer of settings";
     PrevLayer "prev_layer" Overlay "layer back" "previous layer of settings";
     AcceptValue "accept_value" Overlay "accept" "accept the typed value";
     CancelValue "cancel_value" Overlay "cancel" "cancel and keep the old value";

@@ -6,12 +6,14 @@ use std::borrow::Cow;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::settings::QueueOrder;
 use crate::state::State;
 use crate::text::units;
 
 use super::action::Action;
 use super::keymap::{Context, Keymap};
 use super::layout::{CHAT_WIDTH, layout};
+use super::overlay::help::own_keys;
 use super::pane::{PaneId, calls};
 use super::playback::bar::Control;
 use super::theme::{Role, Theme};
@@ -24,18 +26,16 @@ use super::wrap;
 type Row = (Action, u8);
 
 /// Before the first call.
-const FIRST: [Row; 11] = [
+const FIRST: [Row; 9] = [
     (Action::Burst10, 1),
     (Action::Burst50, 2),
     (Action::Load, 3),
     (Action::ToggleFaults, 4),
-    (Action::ChooseFaults, 7),
+    (Action::ChooseFaults, 8),
     (Action::Prompt, 5),
     (Action::Tour, 6),
-    (Action::Palette, 8),
-    (Action::WhatIf, 9),
-    (Action::CycleSemantic, 10),
-    (Action::Filter, 11),
+    (Action::Palette, 9),
+    (Action::Quit, 7),
 ];
 
 /// A live session.
@@ -94,6 +94,25 @@ const REPLAY: [Row; 13] = [
     (Action::NextPane, 11),
     (Action::Beginning, 12),
     (Action::End, 13),
+];
+
+/// Examples beside a filter while it is typed, the longest that fits.
+const FILTERS: [&str; 3] = [
+    "words, !word, #31, user:ana, failed, 503, attempts>1, >2s",
+    "word, !word, user:ana, failed, 503, >2s",
+    "user:ana, failed, 503, >2s",
+];
+
+/// A pane that fills the screen of a replay.
+const REPLAY_ZOOMED: [Row; 8] = [
+    (Action::Play, 1),
+    (Action::NextMark, 3),
+    (Action::Open, 4),
+    (Action::Leave, 2),
+    (Action::LongerWindow, 5),
+    (Action::CrosshairLeft, 6),
+    (Action::Filter, 7),
+    (Action::NextPane, 8),
 ];
 
 /// Keys that share a place in the footer: the first of a pair is the one of the row.
@@ -183,13 +202,13 @@ fn fixed(ui: &Ui) -> &'static [Action] {
             Action::EditValue,
             Action::ToggleSetting,
             Action::ApplyDraft,
-            Action::Undo,
+            Action::NextLayer,
             Action::Close,
+            Action::Undo,
             Action::ResetSetting,
             Action::DiscardDraft,
             Action::SavePolicy,
             Action::NextChange,
-            Action::NextLayer,
         ],
         Context::Value => &[Action::AcceptValue, Action::CancelValue],
         Context::Normal | Context::Replay | Context::Always => &[],
@@ -205,18 +224,43 @@ fn rows(ui: &Ui, state: &State) -> Vec<Row> {
     let screen = Rect::new(0, 0, ui.size.width, ui.size.height);
     let zoomed = layout(screen, ui).zoomed;
     let rows: &[Row] = match ui.keys() {
+        Context::Replay if zoomed => &REPLAY_ZOOMED,
         Context::Replay => &REPLAY,
         _ if zoomed => &ZOOMED,
         _ if state.calls.totals.started == 0 => &FIRST,
         _ => &LIVE,
     };
     let mut rows = rows.to_vec();
+    if !ui.focus.has_calls() {
+        own_first(&mut rows, ui.focus, zoomed);
+    }
     if ui.paused.is_some() {
         // the way on comes first
         rows.retain(|(action, _)| *action != Action::Pause);
         rows.insert(0, (Action::Pause, 0));
     }
     rows
+}
+
+/// Puts the keys of the focused pane before those of the whole screen.
+fn own_first(rows: &mut Vec<Row>, pane: PaneId, zoomed: bool) {
+    let own = own_keys(pane);
+    for (action, rank) in rows.iter_mut() {
+        let first = match own.iter().position(|own| own == action) {
+            Some(0) => 3,
+            Some(_) => 6,
+            None if *action == Action::Zoom => 5,
+            None => u8::MAX,
+        };
+        *rank = first.min(*rank);
+    }
+    if zoomed {
+        let charts = [Action::LongerWindow, Action::CrosshairLeft, Action::Pause];
+        rows.retain(|(action, _)| pane.has_time_axis_zoomed() || !charts.contains(action));
+        let missing = |action: &&Action| !rows.iter().any(|(listed, _)| listed == *action);
+        let missing: Vec<_> = own.iter().filter(missing).map(|action| (*action, 3)).collect();
+        rows.splice(0..0, missing);
+    }
 }
 
 /// The label of an action where it has a narrower meaning.
@@ -236,6 +280,12 @@ fn label(action: Action, ui: &Ui, state: &State) -> Cow<'static, str> {
         (Context::Normal, Action::Leave) => "back",
         (Context::Normal, Action::ToggleFaults) if state.session.faults_on => "faults off",
         (Context::Normal, Action::ToggleFaults) => "faults on",
+        (Context::Normal, Action::ToggleCache) if state.cache.on => "cache off",
+        (Context::Normal, Action::ToggleCache) => "cache on",
+        (Context::Normal, Action::ToggleOrder) => match state.session.policy.limit.order {
+            QueueOrder::Fair => "queue by arrival",
+            QueueOrder::Fifo => "queue by user",
+        },
         (Context::Normal, Action::Load) if state.session.running_load().is_some() => "load off",
         (Context::Normal, Action::Burst50) if ui.size.width < CHAT_WIDTH => "50",
         (Context::Normal, Action::Burst50) => "burst 50",
@@ -287,6 +337,7 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
         fits
     };
     let help = help.filter(&mut taken);
+    let is_quit = |item: &Item| item.action == Action::Quit;
     let mut found: Vec<(u8, usize, Item)> = rows(ui, state)
         .into_iter()
         // playback keys that are blocked at an end, and keys that do not apply to the selected setting, keep their
@@ -303,9 +354,12 @@ pub fn items(ui: &Ui, state: &State, keymap: &Keymap, width: u16) -> Vec<Item> {
     let fitting = found.iter().take_while(|(.., item)| taken(item)).count();
     found.truncate(fitting);
     found.sort_by_key(|(_, place, _)| *place);
-    let mut shown: Vec<Item> = found.into_iter().map(|(.., item)| item).collect();
+    let (quit, mut shown): (Vec<_>, Vec<_>) = found.into_iter().map(|(.., item)| item).partition(is_quit);
     shown.extend(help);
-    shown.extend(item(Action::Quit).filter(|item| context == Context::Normal && taken(item)));
+    // the last place, also if it has room only because all others have it
+    let spare =
+        item(Action::Quit).filter(|item| quit.is_empty() && context == Context::Normal && taken(item));
+    shown.extend(quit.into_iter().chain(spare));
     let mut x = 1;
     for item in &mut shown {
         item.x = x;
@@ -399,6 +453,19 @@ pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
     for item in &items {
         draw(view, item, area.x + item.x, area, buf);
     }
+    if view.ui.context() == Context::Line {
+        let end = items.last().map_or(0, |item| item.x + item.width + 2);
+        let room = usize::from(area.width.saturating_sub(end + 1));
+        let hint = FILTERS.iter().find(|hint| wrap::width(hint) <= room);
+        let x = area.x + end;
+        buf.set_stringn(
+            x,
+            area.y,
+            hint.unwrap_or(&""),
+            room,
+            view.theme.style(Role::Muted),
+        );
+    }
 }
 
 fn draw(view: &View<'_>, item: &Item, x: u16, area: Rect, buf: &mut Buffer) {
@@ -433,8 +500,8 @@ mod tests {
         let (ui, new) = (Ui::default(), State::default());
         assert_eq!(
             line(&ui, &new, 120),
-            "b burst 10  B burst 50  L load  F faults on  f choose faults  i ask  T tour  ^P commands  \
-             = what-if  s semantic  ? help"
+            "b burst 10  B burst 50  L load  F faults on  f choose faults  i ask  T tour  : commands  \
+             ? help  q quit"
         );
         assert_eq!(line(&ui, &new, 40), "b burst 10  B 50  L load  ? help");
         assert_eq!(line(&ui, &new, 22), "b burst 10  ? help");
@@ -447,6 +514,27 @@ mod tests {
             line(&ui, &busy, 80),
             "b burst 10  B 50  L load  F faults off  x stop  Enter why  T tour  ? help"
         );
+    }
+
+    #[test]
+    fn the_keys_of_the_focused_pane_have_room() {
+        for (focus, key) in [
+            (PaneId::Cache, "c cache o"),
+            (PaneId::Limiter, "t queue by arrival"),
+            (PaneId::Breaker, "o breaker"),
+            (PaneId::Latency, "v window"),
+            (PaneId::Users, "a burst, all users"),
+        ] {
+            let ui = Ui {
+                focus,
+                ..Ui::default()
+            };
+            let line = line(&ui, &busy_state(), 80);
+            assert!(
+                line.contains(key) && line.ends_with("? help"),
+                "{focus:?}: {line}"
+            );
+        }
     }
 
     #[test]

@@ -312,10 +312,7 @@ mod tests {
             keymap.action(Context::Confirm, chord("ctrl+c")),
             Some(Action::StopOrQuit)
         );
-        assert_eq!(
-            keymap.key(Context::Normal, Action::Palette).as_deref(),
-            Some("^P")
-        );
+        assert_eq!(keymap.key(Context::Normal, Action::Palette).as_deref(), Some(":"));
     }
 
     #[test]

@@ -361,7 +361,7 @@ pub(super) fn filter_note(view: &View<'_>, id: PaneId, room: usize) -> Option<Li
 }
 
 /// Appended to the title of a list that stays at an older row.
-const FOLLOW: &str = "[End] follow";
+const FOLLOW: &str = "End follow";
 
 /// The note at the right of a title, at most `room` columns.
 fn note_of(view: &View<'_>, id: PaneId, room: usize) -> String {

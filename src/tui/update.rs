@@ -195,7 +195,7 @@ fn open_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> boo
         Action::SavePolicy => ui.overlays.push(Overlay::Save(Save::new(Saved::Policy))),
         Action::WhatIf => whatif::open(ui, context),
         Action::Open if scroll::open_group(ui, context) => {}
-        Action::Palette | Action::Help => open_list(ui, action),
+        Action::Palette | Action::Help => open_list(ui, context, action),
         Action::Open => {
             if let Some(call) = scroll::call_under_cursor(ui, context) {
                 ui.story_top = 0;
@@ -214,7 +214,7 @@ fn open_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> boo
 fn in_overlay(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) -> Option<Effect> {
     match action {
         Action::Palette | Action::Help => {
-            open_list(ui, action);
+            open_list(ui, context, action);
             return None;
         }
         Action::StopOrQuit | Action::Suspend | Action::Redraw => return general(ui, context, action),
@@ -331,7 +331,7 @@ fn help_rows(ui: &Ui) -> usize {
 }
 
 /// Opens palette or help; a second press closes the help.
-fn open_list(ui: &mut Ui, action: Action) {
+fn open_list(ui: &mut Ui, context: &UpdateContext<'_>, action: Action) {
     let open = ui.overlays.last();
     if action == Action::Help && matches!(open, Some(Overlay::Help(_))) {
         ui.overlays.pop();
@@ -340,14 +340,20 @@ fn open_list(ui: &mut Ui, action: Action) {
     let overlay = if action == Action::Palette {
         Overlay::Palette(Palette::default())
     } else {
+        let areas = areas(ui);
+        // before the first call a panel is drawn in place of Calls
+        let panel = !areas.zoomed && areas.focus == PaneId::Calls && ui.playback.is_none();
+        let starts = panel && context.state.calls.totals.started == 0;
         let context = ui.context();
         Overlay::Help(Help {
             subject: match context {
-                Context::Normal | Context::Input => Subject::Pane(areas(ui).focus),
+                Context::Normal if starts => Subject::Start,
+                Context::Normal | Context::Input => Subject::Pane(areas.focus),
                 Context::Value => Subject::Context(Context::WhatIf),
                 context => Subject::Context(context),
             },
             replay: ui.playback.is_some() && context == Context::Normal,
+            tour: ui.tour.is_some() && context == Context::Normal,
             ..Help::default()
         })
     };

@@ -1,5 +1,7 @@
 //! Help for the focused pane or the open overlay, generated from the key table. Typing searches it.
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
@@ -25,11 +27,15 @@ pub struct Help {
     pub subject: Subject,
     /// True during playback: playback keys come first, and commands to the engine are left out.
     pub replay: bool,
+    /// True during the tour, which has keys of its own.
+    pub tour: bool,
 }
 
 /// The subject of a help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
+    /// The panel before the first call.
+    Start,
     /// A pane.
     Pane(PaneId),
     /// An overlay or a text field, by its context.
@@ -62,7 +68,7 @@ pub enum HelpRow {
     /// A heading.
     Heading(&'static str),
     /// Keys and their description.
-    Keys(String, &'static str),
+    Keys(Cow<'static, str>, &'static str),
     /// A mark and its meaning.
     Mark(fn(&Glyphs) -> &'static str, Role, &'static str),
     /// A span of a lane and its meaning.
@@ -165,13 +171,75 @@ const FILLS: [HelpRow; 7] = [
     ),
 ];
 
-/// The spans of a lane.
-const LANES: [HelpRow; 5] = [
+/// The spans and marks of a lane.
+const LANES: [HelpRow; 7] = [
     HelpRow::Lane(SpanKind::Queued, "waits in the queue of the limiter"),
     HelpRow::Lane(SpanKind::Waiting, "sent, no token yet"),
     HelpRow::Lane(SpanKind::Streaming, "the answer streams"),
     HelpRow::Lane(SpanKind::BackOff, "backs off before the next attempt"),
     HelpRow::Lane(SpanKind::Following, "shares the flight of the call shown"),
+    HelpRow::Mark(
+        |_| "x",
+        Role::Broken,
+        "a failed attempt without room for its status",
+    ),
+    HelpRow::Mark(|glyphs| glyphs.earlier, Role::Muted, "began before this window"),
+];
+
+/// A heading, the subjects whose help has it in front, and its rows.
+type Legend = (&'static str, &'static [Subject], &'static [HelpRow]);
+
+const LEGENDS: [Legend; 4] = [
+    ("Marks", &[Subject::Start, Subject::Pane(PaneId::Calls)], &MARKS),
+    ("Colours", &[Subject::Start], &COLOURS),
+    (
+        "Columns of 6 Traffic, from below",
+        &[Subject::Pane(PaneId::Traffic), Subject::Pane(PaneId::Retries)],
+        &FILLS,
+    ),
+    (
+        "Lanes of 8 Calls",
+        &[Subject::Pane(PaneId::Calls), Subject::Context(Context::Details)],
+        &LANES,
+    ),
+];
+
+/// The panel before the first call.
+const START: [&str; 3] = [
+    "Send calls, break the upstream, and watch what the guards do.",
+    "A digit chooses a pane; the same digit again shows it full screen.",
+    "In 1 Chat letters are text; everywhere else they are commands.",
+];
+const START_KEYS: [Action; 13] = [
+    Action::Burst10,
+    Action::Burst50,
+    Action::Load,
+    Action::Stop,
+    Action::ToggleFaults,
+    Action::ChooseFaults,
+    Action::Prompt,
+    Action::Tour,
+    Action::Open,
+    Action::Undo,
+    Action::Palette,
+    Action::Help,
+    Action::Quit,
+];
+
+/// The keys of the tour, which are not in the key table.
+const TOUR: [HelpRow; 6] = [
+    HelpRow::Heading("In the tour, while no pane fills the screen"),
+    HelpRow::Text("Space does what the text asks for, and so does the real key."),
+    HelpRow::Keys(
+        Cow::Borrowed("Space"),
+        "the action of the text; at the end of a step, the next step",
+    ),
+    HelpRow::Keys(Cow::Borrowed("n"), "next step"),
+    HelpRow::Keys(Cow::Borrowed("r"), "repeat this step"),
+    HelpRow::Keys(
+        Cow::Borrowed("Esc"),
+        "leave the tour: policy, faults and load as before",
+    ),
 ];
 
 /// The mouse and Ctrl-C.
@@ -219,7 +287,7 @@ fn about(pane: PaneId) -> &'static [&'static str] {
         ],
         PaneId::Latency => &[
             "Time from the start of a call to its answer: p50 and p95.",
-            "A gap means no answer; failures are marked below.",
+            "A gap means no answer. Below: failures, 2-9 how many, + ten or more.",
         ],
         PaneId::Calls => &[
             "One lane per call on the time axis, newest first.",
@@ -238,7 +306,7 @@ fn about(pane: PaneId) -> &'static [&'static str] {
 }
 
 /// The keys that matter in a pane.
-fn own_keys(pane: PaneId) -> &'static [Action] {
+pub fn own_keys(pane: PaneId) -> &'static [Action] {
     match pane {
         // its keys are a section of their own
         PaneId::Chat => &[],
@@ -314,23 +382,28 @@ pub fn rows(help: &Help, keymap: &Keymap) -> Vec<HelpRow> {
     if help.replay {
         replay(&mut all, keymap);
     }
+    if help.tour {
+        all.extend(TOUR);
+    }
     let own = subject(&mut all, help.subject, keymap);
-    for (group, heading) in [(Group::Do, "Commands"), (Group::Look, "View")] {
+    let (first, later): (Vec<_>, Vec<_>) = LEGENDS
+        .into_iter()
+        .partition(|(_, subjects, _)| subjects.contains(&help.subject));
+    legends(&mut all, &first);
+    // where these keys are text or have another meaning, the heading says where they apply
+    let [commands, view] = match help.subject {
+        Subject::Pane(PaneId::Chat) => ["Commands, after Esc", "View, after Esc"],
+        Subject::Start | Subject::Pane(_) => ["Commands", "View"],
+        Subject::Context(_) => ["Commands of the main screen", "View on the main screen"],
+    };
+    for (group, heading) in [(Group::Do, commands), (Group::Look, view)] {
         if help.replay && group == Group::Do {
             continue;
         }
         all.push(HelpRow::Heading(heading));
         all.extend(group_rows(keymap, group));
     }
-    for (heading, entries) in [
-        ("Marks", &MARKS[..]),
-        ("Colours", &COLOURS),
-        ("Columns of 6 Traffic, from below", &FILLS),
-        ("Lanes of 8 Calls", &LANES),
-    ] {
-        all.push(HelpRow::Heading(heading));
-        all.extend_from_slice(entries);
-    }
+    legends(&mut all, &later);
     for (context, heading) in SECTIONS.iter().filter(|(context, _)| !own.contains(context)) {
         all.push(HelpRow::Heading(heading));
         all.extend(keys_of(keymap, *context));
@@ -346,9 +419,23 @@ pub fn rows(help: &Help, keymap: &Keymap) -> Vec<HelpRow> {
     all
 }
 
+/// Adds legends.
+fn legends(all: &mut Vec<HelpRow>, legends: &[Legend]) {
+    for (heading, _, entries) in legends {
+        all.push(HelpRow::Heading(heading));
+        all.extend_from_slice(entries);
+    }
+}
+
 /// Adds what the subject is and which keys it has. Returns the contexts listed.
 fn subject(all: &mut Vec<HelpRow>, subject: Subject, keymap: &Keymap) -> Vec<Context> {
     let context = match subject {
+        Subject::Start => {
+            all.push(HelpRow::Heading("Start here"));
+            all.extend(START.map(HelpRow::Text));
+            all.extend(START_KEYS.map(|action| action_row(keymap, action)));
+            return Vec::new();
+        }
         Subject::Pane(PaneId::Chat) => Context::Input,
         Subject::Pane(pane) => {
             all.push(HelpRow::Heading("This pane"));
@@ -398,7 +485,9 @@ fn replay(all: &mut Vec<HelpRow>, keymap: &Keymap) {
 /// The keys of a context.
 fn keys_of(keymap: &Keymap, context: Context) -> impl Iterator<Item = HelpRow> {
     let rows = keymap.rows().filter(move |(bound, ..)| *bound == context);
-    rows.map(|(bound, action, _)| HelpRow::Keys(keymap.keys(bound, action).join(" "), action.description()))
+    rows.map(|(bound, action, _)| {
+        HelpRow::Keys(keymap.keys(bound, action).join(" ").into(), action.description())
+    })
 }
 
 /// The actions of a group with their keys in normal mode.
@@ -415,12 +504,13 @@ fn action_row(keymap: &Keymap, action: Action) -> HelpRow {
     } else {
         keys.join(" ")
     };
-    HelpRow::Keys(keys, action.description())
+    HelpRow::Keys(keys.into(), action.description())
 }
 
 /// The title of a help.
 fn title(subject: Subject) -> String {
     let context = match subject {
+        Subject::Start => return "Help: start here".to_owned(),
         Subject::Pane(pane) => return format!("Help: {} {}", pane.digit(), pane.name()),
         Subject::Context(context) => context,
     };
@@ -511,7 +601,7 @@ mod tests {
     fn subjects() -> Vec<Subject> {
         let panes = PaneId::ALL.into_iter().map(Subject::Pane);
         let contexts = SECTIONS.into_iter().map(|(context, _)| Subject::Context(context));
-        panes.chain(contexts).collect()
+        panes.chain(contexts).chain([Subject::Start]).collect()
     }
 
     fn help(subject: Subject) -> Help {
@@ -554,6 +644,32 @@ mod tests {
             let keys = first.filter(|row| matches!(row, HelpRow::Keys(..))).count();
             assert!(keys >= 2, "{subject:?}: {keys} keys");
         }
+    }
+
+    #[test]
+    fn headings_say_where_the_keys_of_the_main_screen_apply() {
+        let keymap = Keymap::builtin().unwrap();
+        let heading = |subject, text: &str| {
+            let rows = rows(&help(subject), &keymap);
+            rows.iter()
+                .any(|row| matches!(row, HelpRow::Heading(heading) if *heading == text))
+        };
+        assert!(heading(Subject::Start, "Commands"));
+        assert!(heading(Subject::Pane(PaneId::Chat), "Commands, after Esc"));
+        let story = Subject::Context(Context::Details);
+        assert!(heading(story, "Commands of the main screen") && !heading(story, "Commands"));
+    }
+
+    #[test]
+    fn the_help_of_the_tour_begins_with_its_keys() {
+        let keymap = Keymap::builtin().unwrap();
+        let help = Help {
+            tour: true,
+            ..help(Subject::Pane(PaneId::Limiter))
+        };
+        let rows = rows(&help, &keymap);
+        assert!(matches!(&rows[0], HelpRow::Heading(text) if text.starts_with("In the tour")));
+        assert!(matches!(&rows[3], HelpRow::Keys(key, "next step") if key == "n"));
     }
 
     #[test]

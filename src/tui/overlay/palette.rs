@@ -178,8 +178,8 @@ pub fn render(
         let key = keymap.key(Context::Normal, *action).unwrap_or_default();
         let mut about = action.description().to_owned();
         if let (true, Some(number)) = (takes_number(*action), palette.number()) {
-            about = about.replace("burst of N calls", &format!("burst of {number} calls"));
-            about = about.replace(": type the number after it", "");
+            about = about.replace("burst of any size: burst 200", "burst of 20 calls");
+            about = about.replace("20 calls", &format!("{number} calls"));
         }
         let style = view.theme.style(if index == selected {
             Role::Selection

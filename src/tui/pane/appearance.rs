@@ -80,7 +80,7 @@ pub(crate) struct BreakerAppearance {
 
 /// The appearance of the breaker.
 pub(crate) fn for_breaker(theme: &Theme, breaker: &BreakerView, enabled: bool) -> BreakerAppearance {
-    const FORCED: &str = "by you; [o] releases";
+    const FORCED: &str = "by you; o releases it";
     let glyphs = theme.glyphs;
     let (glyph, word, effect, role) = match (breaker.mode, breaker.state) {
         (BreakerMode::ForcedOpen, _) => (glyphs.refused, "FORCED OPEN", FORCED, Role::Refused),

@@ -67,6 +67,11 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 /// The empty state, with the keys that send a first call.
 fn welcome(view: &View<'_>, width: u16) -> Vec<ChatRow> {
     const BURSTS: &str = "Burst calls are listed under 8 Calls.";
+    let none = if view.ui.typing() {
+        "No questions yet. Type one and press Enter."
+    } else {
+        "No questions yet. Press i to ask one."
+    };
     let texts: &[(&str, Role)] = if view.ui.playback.is_some() {
         &[
             ("No questions in this recording.", Role::Muted),
@@ -74,16 +79,13 @@ fn welcome(view: &View<'_>, width: u16) -> Vec<ChatRow> {
         ]
     } else if view.state.calls.totals.started == 0 {
         &[
-            ("No questions yet. Press i to ask one.", Role::Strong),
+            (none, Role::Strong),
             ("Try: what does a token bucket do?", Role::Muted),
             ("     and a circuit breaker?", Role::Muted),
             ("     why do retries need jitter?", Role::Muted),
         ]
     } else {
-        &[
-            ("No questions yet. Press i to ask one.", Role::Muted),
-            (BURSTS, Role::Muted),
-        ]
+        &[(none, Role::Muted), (BURSTS, Role::Muted)]
     };
     let columns = usize::from(width.saturating_sub(INDENT));
     let mut rows = Vec::new();

@@ -68,7 +68,7 @@ fn values(slot: &Slot) -> [String; 3] {
         .saturating_add(slot.ended(Fate::Interrupted));
     [
         format!(
-            "  {} attempts/s: {} first, {} retries{cause}",
+            "  {} attempts/s: {} first, {} retried{cause}",
             per_second(slot.attempts()),
             per_second(slot.first),
             per_second(retried)

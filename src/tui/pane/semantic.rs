@@ -107,13 +107,13 @@ fn mode(view: &View<'_>, width: usize) -> Line<'static> {
                 " match similar prompts",
                 " on",
             ];
-            let key = || row::piece(theme, Role::Key, "[s]");
+            let key = || row::piece(theme, Role::Key, "s");
             let wordings =
                 wordings.map(|text| Line::from(vec![label(), row::plain("off   "), key(), row::plain(text)]));
             return row::first_fit(theme, wordings, width);
         }
-        SemanticMode::On => ("on", Role::Saved, "   [s] shadow"),
-        SemanticMode::Shadow => ("shadow", Role::Held, "   [s] off"),
+        SemanticMode::On => ("on", Role::Saved, "   s shadow"),
+        SemanticMode::Shadow => ("shadow", Role::Held, "   s off"),
     };
     let embedder = match &settings.embedder {
         None => "built-in".to_owned(),
@@ -178,8 +178,8 @@ fn shadow(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'
 fn judged(theme: &Theme, semantic: &SemanticView, width: usize) -> Option<Line<'static>> {
     let Some(of) = semantic.false_by_label() else {
         let wordings = [
-            "none yet: open a semantic hit, then [g] mark right or [b] mark wrong",
-            "none yet: open a hit, [g] right, [b] wrong",
+            "none yet: open a semantic hit, then g marks it right, b wrong",
+            "none yet: open a hit, g right, b wrong",
         ];
         let wordings = wordings.map(|text| labelled(theme, "judged", [text.to_owned()], usize::MAX));
         return (semantic.live.hits > 0).then(|| row::first_fit(theme, wordings, width));

@@ -2,7 +2,7 @@
 //! waiting.
 //!
 //! ```text
-//! ben floods the queue: 80% of it, fair share 50%; [t] share it fairly
+//! ben floods the queue: 80% of it, fair share 50%; t shares it fairly
 //!   user  share, | fair    queue   p95  limited
 //! > ana  [#####|----]  50%      4   12s        0
 //! ! ben  [#####|----]  50%     16   15s        2
@@ -34,7 +34,7 @@ use columns::Columns;
 const WIDE: usize = 60;
 
 /// The key that switches to a fair queue.
-pub(super) const SHARE_FAIRLY: &str = "[t] share it fairly";
+pub(super) const SHARE_FAIRLY: &str = "t shares it fairly";
 
 /// A row of the table.
 struct UserRow<'a> {
@@ -207,7 +207,7 @@ pub(crate) fn title(view: &View<'_>, room: usize) -> String {
         (true, QueueOrder::Fifo) => &["first come first served", "fifo"],
     };
     let switches = if limit.enabled && !view.ui.read_only {
-        "  [t] switch"
+        "   t switches"
     } else {
         ""
     };
@@ -302,8 +302,8 @@ fn sentence(view: &View<'_>, noise: Option<&NoisyUser>, rows: &[UserRow<'_>]) ->
         return (Role::Muted, format!("{} waiting, none noisy", users(waiting)));
     }
     let keys = match (acts, many) {
-        (true, true) => ": [a] burst as all users, [u] next user, [b] burst as this user",
-        (true, false) => ": [b] burst 10, [i] ask a question",
+        (true, true) => ": a burst as all users, u next user, b burst as this user",
+        (true, false) => ": b burst 10, i ask a question",
         (false, _) => "",
     };
     let text = if rows.iter().all(|user| user.share.usage.started == 0) {

@@ -17,6 +17,7 @@ use crate::tui::action::Action;
 use crate::tui::editor::Editor;
 use crate::tui::keymap::{Context, Keymap};
 use crate::tui::layout::layout;
+use crate::tui::overlay::help::Subject;
 use crate::tui::overlay::save::Saved;
 use crate::tui::overlay::{Overlay, Palette, area_of};
 use crate::tui::pane::PaneId;
@@ -115,6 +116,41 @@ fn escape_leaves_the_prompt_to_the_pane_before_and_tab_goes_on() {
 }
 
 #[test]
+fn a_recording_can_be_filtered() {
+    let mut bench = Bench::new(busy_state());
+    bench.ui.read_only = true;
+    assert_eq!(bench.press("/failed<enter>"), []);
+    assert_eq!((bench.ui.mode, bench.message()), (Mode::Normal, ""));
+    assert_eq!(bench.ui.filter_text(PaneId::Calls), Some("failed"));
+}
+
+#[test]
+fn a_pane_without_a_list_does_not_move_the_selection_of_another() {
+    let mut bench = Bench::new(busy_state());
+    bench.press("4<down>");
+    assert_eq!(bench.ui.selected_call, None);
+    assert_eq!(
+        bench.message(),
+        "j: no list here: 8 goes to the calls, 0 to the log"
+    );
+    bench.press("8<down>");
+    assert!(bench.ui.selected_call.is_some());
+}
+
+#[test]
+fn before_the_first_call_help_begins_with_the_first_keys() {
+    let subject = |bench: &Bench| match bench.ui.overlays.last() {
+        Some(Overlay::Help(help)) => help.subject,
+        other => panic!("{other:?}"),
+    };
+    let mut bench = Bench::new(State::default());
+    bench.press("?");
+    assert_eq!(subject(&bench), Subject::Start);
+    bench.press("<esc>4?");
+    assert_eq!(subject(&bench), Subject::Pane(PaneId::Breaker));
+}
+
+#[test]
 fn a_recording_has_no_prompt_to_type_in() {
     let mut bench = Bench::new(busy_state());
     bench.ui.read_only = true;
@@ -179,7 +215,12 @@ fn toggles() -> Vec<Toggle> {
     let mut edited = stepped.unwrap();
     edited.name = format!("{}+retry.attempts={}", running.name, attempts.value(&edited));
     vec![
-        ("F", faults(true), faults(false), "Faults on: none. U undoes it."),
+        (
+            "F",
+            faults(true),
+            faults(false),
+            "Faults on: none. U undoes it. Send calls: b, L.",
+        ),
         ("c", cache(false), cache(true), "Cache off. U undoes it."),
         (
             "s",
@@ -516,7 +557,10 @@ fn the_fault_chooser_applies_once_or_leaves_all_as_it_was() {
         })
     };
     assert_eq!(bench.press("f<right><down>+<enter>"), [apply(true, &edited)]);
-    assert_eq!(bench.message(), "Faults on: outage (edited). U undoes it.");
+    assert_eq!(
+        bench.message(),
+        "Faults on: outage (edited). U undoes it. Send calls: b, L."
+    );
     assert_eq!(bench.press("U"), [apply(false, &FaultProfile::default())]);
     assert_eq!(bench.press("f<right><space><enter>"), [apply(false, &outage)]);
     assert_eq!(bench.message(), "Faults off, outage is ready. U undoes it.");

@@ -177,7 +177,7 @@ fn the_cache_pane_in_mode_off_shows_the_key_to_turn_it_on() {
     assert!(
         holds(
             &screen,
-            "semantic  off   [s] serve stored answers to similar prompts"
+            "semantic  off   s serve stored answers to similar prompts"
         ),
         "{screen:#?}"
     );

@@ -11,8 +11,15 @@ use crate::tui::ui::Ui;
 
 /// Returns the reason why `action` is not possible now.
 pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
-    if ui.read_only && changes_engine(action) {
-        return Some("this session is read-only".to_owned());
+    // Enter also ends the typing of a filter
+    let filters = ui.context() == Context::Line;
+    if ui.read_only && changes_engine(action) && !filters {
+        let reason = match action {
+            _ if ui.playback.is_none() => "this session is read-only",
+            Action::WhatIf => "not in a replay; seawall compare --journal FILE compares policies",
+            _ => "not in a replay: it shows a recording and sends nothing",
+        };
+        return Some(reason.to_owned());
     }
     if let (Some(playback), Some(control)) = (&ui.playback, Control::from_action(action)) {
         return playback.blocked(control).map(str::to_owned);
@@ -46,6 +53,11 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
         Action::Filter if !has_filter(ui) => "no list here: filter 8 Calls, 9 Users or 0 Log",
         Action::FindNext | Action::FindPrev if ui.filter_text(areas(ui).focus).is_none() => {
             "no filter: / sets one"
+        }
+        Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Top | Action::Follow
+            if ui.context() == Context::Normal && !areas(ui).focus.has_calls() =>
+        {
+            "no list here: 8 goes to the calls, 0 to the log"
         }
         Action::NextUser if ui.users.len() < 2 => "only one user",
         Action::ToggleOrder if !state.session.policy.limit.enabled => "no queue: the limiter is off",

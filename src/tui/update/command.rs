@@ -146,7 +146,18 @@ fn toggle_faults(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
         "faults off".to_owned()
     };
     let set = |on| Command::SetFaults { on };
-    change(ui, context, &text, set(on), set(!on))
+    let effect = change(ui, context, &text, set(on), set(!on));
+    if on {
+        suggest_calls(ui, context.state);
+    }
+    effect
+}
+
+/// Adds to the report of faults that there are no calls yet to fail.
+fn suggest_calls(ui: &mut Ui, state: &State) {
+    if let Some(toast) = ui.toast.as_mut().filter(|_| !busy(state)) {
+        toast.text.push_str(" Send calls: b, L.");
+    }
 }
 
 /// Changes the failure rate by `points` percent.
@@ -173,7 +184,8 @@ pub(super) fn apply_faults(ui: &mut Ui, context: &UpdateContext<'_>, edited: Fau
         profile: Box::new(session.faults.clone()),
     };
     let name = faults::one_line(&edited.profile);
-    let text = if edited.on {
+    let is_on = edited.on;
+    let text = if is_on {
         format!("faults on: {name}")
     } else {
         format!("faults off, {name} is ready")
@@ -182,7 +194,14 @@ pub(super) fn apply_faults(ui: &mut Ui, context: &UpdateContext<'_>, edited: Fau
         on: edited.on,
         profile: Box::new(edited.profile),
     };
-    (command != before).then(|| change(ui, context, &text, command, before))
+    if command == before {
+        return None;
+    }
+    let effect = change(ui, context, &text, command, before);
+    if is_on {
+        suggest_calls(ui, context.state);
+    }
+    Some(effect)
 }
 
 fn toggle_cache(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {

@@ -78,7 +78,7 @@ fn the_table_at_80_columns() {
     assert_eq!(
         rows(&flooded(QueueOrder::Fifo), 76, 12),
         [
-            "ben floods the queue: 91% of it, fair share 33%; [t] share it fairly",
+            "ben floods the queue: 91% of it, fair share 33%; t shares it fairly",
             "  user        share, | fair queue   p95  runs  calls cached  limited  tokens",
             "> ann  [····|·······]    0%     2  5.5s     2      2      0        0       0",
             "! ben  [■■■■|■■■■···]   75%    20  7.4s    20     24      0        1       0",
@@ -99,7 +99,7 @@ fn the_least_important_columns_are_dropped_first() {
         rows(&fixture, 37, 12),
         [
             "ben floods the queue: 91% of it, fair",
-            "share 33%; [t] share it fairly",
+            "share 33%; t shares it fairly",
             "  user      share, | fair queue   p95",
             "> ann  [···|······]    0%     2  5.5s",
             "! ben  [■■■|■■■■··]   75%    20  7.4s",
@@ -131,10 +131,10 @@ fn the_sentence_shows_the_state_and_the_keys() {
         "three calls of ben are not noisy"
     );
     fixture.state.limit.waiters.clear();
-    let keys = "[a] burst as all users, [u] next user, [b] burst as this user";
+    let keys = "a burst as all users, u next user, b burst as this user";
     assert_eq!(first(&fixture), format!("none waiting: {keys}"));
     let mut fresh = Fixture::default();
-    assert_eq!(first(&fresh), "no calls yet: [b] burst 10, [i] ask a question");
+    assert_eq!(first(&fresh), "no calls yet: b burst 10, i ask a question");
     fresh.ui.users.clone_from(&fixture.ui.users);
     assert!(!rows(&fresh, 37, 9)[..2].concat().contains('…'), "all of it fits");
     assert!(!rows(&fresh, 76, 9)[0].contains('…'));
@@ -279,9 +279,9 @@ fn the_border_shows_the_order_of_the_queue() {
     assert_eq!(title(&fixture.view(), 20), "last 60 s");
     assert_eq!(title(&fixture.view(), 10), "60 s");
     fixture.ui.focus = PaneId::Users;
-    assert_eq!(title(&fixture.view(), 60), "fair by user  [t] switch");
+    assert_eq!(title(&fixture.view(), 60), "fair by user   t switches");
     fixture.state.session.policy.limit.order = QueueOrder::Fifo;
-    assert_eq!(title(&fixture.view(), 60), "first come first served  [t] switch");
+    assert_eq!(title(&fixture.view(), 60), "first come first served   t switches");
     fixture.ui.read_only = true;
     assert_eq!(title(&fixture.view(), 60), "first come first served");
     fixture.state.session.policy.limit.enabled = false;
