@@ -53,6 +53,9 @@ pub(crate) fn sentence(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     }
     let chosen = row::first_fit(theme, sentences, width.saturating_sub(line.width()));
     line.spans.extend(chosen.spans);
+    // the row of the counts shows the burst, if it has room
+    let is_below = remark == burst_text(view) && counts_line(view, width).to_string().contains(&remark);
+    let remark = if is_below { String::new() } else { remark };
     let line = row::apart(line, row::muted(theme, with_blank(remark)), GAP, width);
     row::draw(&line, 0, area, buf);
 }
@@ -775,6 +778,16 @@ mod tests {
         burst.counts.ended[Fate::Answered as usize] = 31;
         fixture.state.calls.bursts = [burst].into();
         assert!(counts_at(&fixture, 200).ends_with("burst 2: 31 of 50 done   since start"));
+        // once on the screen: beside the sentence only where the counts leave no room
+        fixture.state.breaker.state = BreakerState::Closed;
+        fixture.state.calls.totals.started += 12;
+        fixture.state.calls.totals.queued = 12;
+        fixture.state.limit.waiters = queue(Constraint::Slots, None).state.limit.waiters;
+        for width in [120, 160, 200] {
+            let shown = [sentence_at(&fixture, width), counts_at(&fixture, width)];
+            let found = shown.iter().filter(|row| row.contains("burst 2: 31 of 50 done"));
+            assert_eq!(found.count(), 1, "{width}: {shown:?}");
+        }
         if let Some(burst) = fixture.state.calls.bursts.back_mut() {
             (burst.all_made, burst.counts.started) = (true, 31);
         }
