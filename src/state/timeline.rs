@@ -89,7 +89,7 @@ pub struct FaultSpan {
     pub to: Option<Timestamp>,
     /// The name of the profile.
     pub name: SafeText,
-    /// The probability that a request is hit, 0 to 1.
+    /// The probability that a request is hit, 0 to 1; 0 for a profile that only makes the upstream slow or small.
     pub rate: f64,
 }
 
@@ -494,7 +494,6 @@ impl Timeline {
     fn faults_applied(&mut self, at: Timestamp, on: bool, profile: &FaultProfile) {
         let rate = profile.total();
         let open = self.faults.back_mut().filter(|span| span.to.is_none());
-        let on = on && rate > 0.0;
         if let Some(span) = open {
             #[expect(clippy::float_cmp, reason = "the same profile has the same rates")]
             if on && span.name.as_str() == profile.name && span.rate == rate {

@@ -254,6 +254,8 @@ fn faults_and_changes_are_marked() {
         (3.0, true, 0.5),
         (4.0, true, 0.7),
         (9.0, false, 0.7),
+        // a profile may only limit the capacity
+        (10.0, true, 0.0),
     ] {
         let profile = profile(rate);
         story
@@ -276,7 +278,11 @@ fn faults_and_changes_are_marked() {
         .collect();
     assert_eq!(
         spans,
-        [(at(2.0), Some(at(4.0)), 0.5), (at(4.0), Some(at(9.0)), 0.7)]
+        [
+            (at(2.0), Some(at(4.0)), 0.5),
+            (at(4.0), Some(at(9.0)), 0.7),
+            (at(10.0), None, 0.0)
+        ]
     );
     let kinds: Vec<_> = timeline.marks().map(|mark| mark.kind).collect();
     assert_eq!(kinds, [MarkKind::Policy, MarkKind::Force, MarkKind::Burst]);

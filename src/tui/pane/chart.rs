@@ -179,7 +179,9 @@ pub(super) fn head(view: &View<'_>, areas: &Areas, id: PaneId, area: Rect, buf: 
     let is_limited = view.state.session.policy.limit.enabled;
     let note = match id {
         PaneId::Traffic | PaneId::Breaker => "attempts",
-        PaneId::Latency => "answered",
+        PaneId::Latency if areas.zoomed => "answered",
+        // the gutter says how many calls were answered in it
+        PaneId::Latency => view.ui.window.label(),
         PaneId::Limiter if areas.zoomed => "what is left",
         PaneId::Limiter if is_limited => "left, waiting",
         PaneId::Limiter => "in flight",
@@ -271,10 +273,15 @@ pub(super) fn label(view: &View<'_>, frame: Frame, text: &str, buf: &mut Buffer)
 /// The labels of a span of faults: name and rate.
 fn fault_label(span: &crate::state::FaultSpan) -> Labelled {
     let name = span.name.single_line();
+    let labels = if span.rate > 0.0 {
+        vec![format!("{name} {}", units::rate(span.rate)), name]
+    } else {
+        vec![name]
+    };
     Labelled {
         from: span.from,
         to: span.to,
-        labels: vec![format!("{name} {:.0}%", span.rate * 100.0), name],
+        labels,
     }
 }
 
@@ -376,5 +383,29 @@ fn legend(chart: &Chart<'_>, frame: Frame, layers: &[Layer], top: f64, buf: &mut
             gutter,
             buf,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::FaultSpan;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_span_of_faults_is_labelled_with_its_rate_if_it_has_one() {
+        for (name, rate, labels) in [
+            ("outage", 0.75, &["outage 75%", "outage"][..]),
+            ("rare", 0.004, &["rare 0.4%", "rare"]),
+            ("crowded", 0.0, &["crowded"]),
+        ] {
+            let span = FaultSpan {
+                from: Timestamp::ZERO,
+                to: None,
+                name: name.into(),
+                rate,
+            };
+            assert_eq!(fault_label(&span).labels, labels);
+        }
     }
 }
