@@ -268,7 +268,9 @@ fn validate_callers(group: &Callers, duration: Duration) -> Result<(), String> {
                 format!("per_s = {per_s} (must be above 0 and at most {FASTEST})")
             })?;
         }
-        Arrival::Ramp { from_per_s, to_per_s } => {
+        Arrival::Ramp {
+            from_per_s, to_per_s, ..
+        } => {
             for (key, rate, lowest) in [("from_per_s", from_per_s, 0.0), ("to_per_s", to_per_s, 1e-3)] {
                 rule((lowest..=FASTEST).contains(rate), || {
                     format!("{key} = {rate} (must be {lowest} to {FASTEST})")

@@ -159,6 +159,19 @@ fn a_load_is_saved_as_callers() {
     assert!(report.met, "{report}");
 }
 
+/// A ramp that was stopped keeps its slope, and one with random intervals keeps them.
+#[test]
+fn a_ramp_is_saved_as_far_as_it_went() {
+    let load = crate::event::read_load("2..10/s 8s poisson").unwrap();
+    let commands = vec![(1_000, Command::SetLoad { load }), (5_000, Command::CancelAll)];
+    let text = text(&recorded(&SessionConfig::default(), commands, 10_000));
+    let ramp =
+        "arrival.ramp = { from_per_s = 2, to_per_s = 6, poisson = true }\nfrom = \"1s\"\nuntil = \"5s\"\n";
+    assert!(text.contains(ramp), "{text}");
+    let (scene, _) = run(&text);
+    assert_eq!(scene.scenario.duration, Duration::from_secs(10));
+}
+
 /// Prompts are preserved, and the file contains no control characters.
 #[test]
 fn hostile_prompts_are_preserved() {

@@ -96,7 +96,14 @@ fn write_loads(text: &mut String, drill: &Drill, loads: &[RecordedLoad<'_>]) {
             _ => Duration::ZERO,
         };
         let arrival = match plan.until {
-            Some(to) => format!("ramp = {{ from_per_s = {rate}, to_per_s = {to} }}"),
+            Some(to) => {
+                // stopped early, it did not reach its last rate
+                let lasts = plan.lasts.unwrap_or_default().as_secs_f64();
+                let part = until.saturating_sub(*from).as_secs_f64() / lasts;
+                let to = if part < 1.0 { rate + (to - rate) * part } else { to };
+                let poisson = if poisson { ", poisson = true" } else { "" };
+                format!("ramp = {{ from_per_s = {rate}, to_per_s = {to}{poisson} }}")
+            }
             None if poisson => format!("poisson = {{ per_s = {rate} }}"),
             None => format!("steady = {{ per_s = {rate} }}"),
         };

@@ -143,14 +143,24 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
                 self.one_by_one(&mut generator, |_| gap).await;
             }
             Arrival::Poisson { per_s } => {
-                // 1 - U lies in (0, 1], so its logarithm is finite
-                let gap = |generator: &mut StdRng| -(1.0 - generator.random::<f64>()).ln() / per_s;
                 self.one_by_one(&mut generator, |generator| {
-                    Duration::from_secs_f64(gap(generator))
+                    Duration::from_secs_f64(exponential(generator) / per_s)
                 })
                 .await;
             }
-            Arrival::Ramp { from_per_s, to_per_s } => self.ramp(&mut generator, from_per_s, to_per_s).await,
+            Arrival::Ramp {
+                from_per_s,
+                to_per_s,
+                poisson,
+            } => {
+                let ramp = Load {
+                    rate: from_per_s,
+                    until: Some(to_per_s),
+                    poisson,
+                    ..Load::default()
+                };
+                self.ramp(&mut generator, ramp).await;
+            }
             Arrival::Burst { calls, every } => self.bursts(&mut generator, calls, every).await,
             Arrival::Closed { workers, think } => {
                 for worker in 0..workers {
@@ -184,23 +194,23 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
         }
     }
 
-    async fn ramp(self: &Arc<Self>, generator: &mut StdRng, rate: f64, until: f64) {
+    async fn ramp(self: &Arc<Self>, generator: &mut StdRng, mut ramp: Load) {
         let clock = self.clock();
         let from = clock.now();
-        let ramp = Load {
-            rate,
-            until: Some(until),
-            lasts: Some(self.until.since(from)),
-            ..Load::default()
+        ramp.lasts = Some(self.until.since(from));
+        let gap = |generator: &mut StdRng| {
+            if ramp.poisson { exponential(generator) } else { 1.0 }
         };
+        let mut calls = if ramp.poisson { gap(generator) } else { 0.0 };
         let mut turn = 0;
-        while let Some(due) = ramp.due(f64::from(turn)) {
+        while let Some(due) = ramp.due(calls) {
             clock.sleep_until(from + due).await;
             // a suspended caller does not make up for the calls it missed
             if clock.now().since(from + due) <= SUSPENDED {
                 self.start(generator, turn);
             }
             turn += 1;
+            calls += gap(generator);
         }
     }
 
@@ -309,6 +319,12 @@ fn at_time(text: &str, now: Timestamp) -> String {
     let seconds = now.since(Timestamp::ZERO).as_secs();
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     text.replace("{time}", &format!("{hours:02}:{minutes:02}:{:02}", seconds % 60))
+}
+
+/// An interval of a Poisson process of one call per unit.
+fn exponential(generator: &mut StdRng) -> f64 {
+    // 1 - U lies in (0, 1], so its logarithm is finite
+    -(1.0 - generator.random::<f64>()).ln()
 }
 
 /// The time after which a caller cancels, if it does.

@@ -220,6 +220,9 @@ pub enum Arrival {
         from_per_s: f64,
         /// Calls per second at the end.
         to_per_s: f64,
+        /// True for a Poisson process of this rate.
+        #[serde(default)]
+        poisson: bool,
     },
     /// Calls at once.
     Burst {
