@@ -142,6 +142,13 @@ impl Timeline {
         (0..columns).rev().map(bin).collect()
     }
 
+    /// The length of the slots at an instant: a second, or that of the coarser ones for what is older than ten minutes.
+    pub fn step(&self, at: Timestamp) -> Duration {
+        let start = self.started_at.map_or(0, |start| start.0 / SECOND);
+        let is_recent = (at.0 / SECOND).max(start) >= self.first_second();
+        Duration::from_secs(if is_recent { 1 } else { self.whole.step.max(1) })
+    }
+
     /// The sum of all seconds that begin from `from` to `to`, both included. Seconds older than ten minutes are
     /// exact to the step of their slots.
     pub fn sum(&self, from: Timestamp, to: Timestamp) -> Slot {
@@ -334,8 +341,8 @@ impl Timeline {
         if from > end.0 || to <= start.saturating_mul(SECOND) {
             return None;
         }
+        let step = self.step(Timestamp(from)).as_secs();
         let is_recent = (from / SECOND).max(start) >= self.first_second();
-        let step = if is_recent { 1 } else { self.whole.step.max(1) };
         let nanos = step.saturating_mul(SECOND);
         let (mut first, mut last) = (from.div_ceil(nanos), to.div_ceil(nanos));
         if first >= last {

@@ -14,7 +14,8 @@ const COVER: u32 = 20;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
     axis: Axis,
-    /// Length of a slot: a bin, but not less than a second, since a timeline has no finer slots.
+    /// Length of a slot: a bin, but not less than a slot of the timeline, and a multiple of one that is coarser than a
+    /// second. So none counts in two bins.
     width: u64,
     /// Oldest first. The second half belongs to the axis.
     slots: Vec<Option<Slot>>,
@@ -24,9 +25,14 @@ impl Columns {
     /// The slots of an axis.
     pub fn new(timeline: &Timeline, axis: &Axis) -> Self {
         let bin = axis.bin().as_nanos() as u64;
-        let width = bin.max(SECOND);
-        let count = if bin < SECOND {
-            axis.end().0 / SECOND - axis.middle(0).0 / SECOND + 1
+        let step = timeline.step(axis.start()).as_nanos() as u64;
+        let width = if step > SECOND {
+            bin.div_ceil(step) * step
+        } else {
+            bin.max(SECOND)
+        };
+        let count = if bin < width {
+            axis.end().0 / width - axis.middle(0).0 / width + 1
         } else {
             u64::from(axis.columns())
         };
@@ -38,7 +44,7 @@ impl Columns {
         }
     }
 
-    /// The slot of a column; `None` before the start and while suspended. Columns narrower than a second share one.
+    /// The slot of a column; `None` before the start and while suspended. Columns narrower than a slot share one.
     pub fn get(&self, column: u16) -> Option<&Slot> {
         self.slots.get(self.place(column)?)?.as_ref()
     }
@@ -144,6 +150,8 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Origin;
+    use crate::state::fixture::{Story, attempt};
     use crate::time::Timestamp;
 
     /// Seconds 5 to 49, with their number as first attempts; an answer of a second in every tenth.
@@ -179,6 +187,23 @@ mod tests {
             assert_eq!(marked.count(), 30, "{count}: one mark per second");
             shown.dedup();
             assert_eq!(shown, (5..35).collect::<Vec<u32>>(), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_long_session_counts_every_second_once() {
+        let mut story = Story::begin();
+        for second in 0..1_500 {
+            story
+                .at(f64::from(second))
+                .call(1, Origin::Chat)
+                .emit(1, attempt(1, 1));
+        }
+        let timeline = story.state().timeline;
+        for count in [40, 100, 170, 400] {
+            let axis = Axis::ending(story.now, Duration::from_mins(30), count);
+            let columns = Columns::new(&timeline, &axis);
+            assert_eq!(columns.sum().first, 1_500, "{count}");
         }
     }
 
