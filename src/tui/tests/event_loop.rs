@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use crossterm::event::Event as Terminal;
-use futures_util::stream;
+use futures_util::{FutureExt as _, stream};
 use ratatui::layout::Size;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +24,7 @@ use crate::tui::signals::Signals;
 use crate::tui::terminal::Host;
 use crate::tui::theme::Theme;
 use crate::tui::view::View;
-use crate::tui::{EventFeed, EventLoop, Exit, Feed, Session, TuiOptions};
+use crate::tui::{BATCH, EventFeed, EventLoop, Exit, Feed, Session, TuiOptions};
 
 /// A terminal that records its calls.
 #[derive(Debug, Default)]
@@ -32,6 +34,8 @@ struct Paper {
     copied: Vec<String>,
     suspended: usize,
     resumed: usize,
+    /// The time that a frame takes.
+    slow: Duration,
     fails: Option<rustix::io::Errno>,
 }
 
@@ -39,6 +43,9 @@ impl Host for Paper {
     fn draw(&mut self, view: &View<'_>, _keymap: &Keymap) -> io::Result<()> {
         if let Some(error) = self.fails {
             return Err(error.into());
+        }
+        if !self.slow.is_zero() {
+            let _advanced = tokio::time::advance(self.slow).now_or_never();
         }
         self.frames.push((view.state.next_seq, view.ui.paused));
         self.messages
@@ -75,6 +82,8 @@ impl Host for Paper {
 struct Script {
     clock: Clock,
     batches: VecDeque<(Duration, Batch)>,
+    /// Events returned so far.
+    returned: Arc<AtomicUsize>,
 }
 
 enum Batch {
@@ -90,6 +99,7 @@ impl EventFeed for Script {
         self.clock.sleep_until(crate::time::Timestamp::ZERO + *at).await;
         match self.batches.pop_front() {
             Some((_, Batch::Events(seqs))) => {
+                self.returned.fetch_add(seqs.len(), Ordering::Relaxed);
                 batch.extend(seqs.into_iter().map(|seq| {
                     Arc::new(Event {
                         seq,
@@ -128,7 +138,11 @@ fn rig(batches: Vec<(u64, Batch)>, state: State) -> Rig {
         .map(|(at, batch)| (Duration::from_millis(at), batch))
         .collect();
     let session = Session {
-        feed: Script { clock, batches },
+        feed: Script {
+            clock,
+            batches,
+            returned: Arc::default(),
+        },
         state,
         outputs: Outputs {
             commands: Some(sender),
@@ -222,6 +236,46 @@ async fn the_first_event_draws_at_once_and_many_events_thirty_times_per_second()
     assert_eq!(seen.last(), Some(&1000));
     // the charts move in the four seconds after the events
     assert!((30..=38).contains(&seen.len()), "{} frames", seen.len());
+}
+
+/// A key that comes amid a burst is handled before the next batch, whatever is in the queue: its answer waits for the
+/// fold of at most one batch and for one frame.
+#[tokio::test(start_paused = true)]
+async fn a_key_waits_for_one_batch_of_a_burst_at_most() {
+    let all: Vec<u64> = (0..60_000).collect();
+    let burst = all.chunks(BATCH).map(|batch| (5, Batch::Events(batch.to_vec())));
+    let mut rig = rig(burst.collect(), State::default());
+    let returned = Arc::clone(&rig.event_loop.session.feed.returned);
+    let pressed = Arc::new(AtomicUsize::new(usize::MAX));
+    let (seen, at) = (Arc::clone(&returned), Arc::clone(&pressed));
+    let mut keys = VecDeque::from(["p", "q"]);
+    let input = stream::poll_fn(move |_| {
+        // the loop asks for input in each turn; q follows p before the next batch
+        if seen.load(Ordering::Relaxed) < all.len() / 2 {
+            return Poll::Pending;
+        }
+        at.fetch_min(seen.load(Ordering::Relaxed), Ordering::Relaxed);
+        Poll::Ready(keys.pop_front().map(|key| Ok(Terminal::Key(named(key)))))
+    });
+    let exit = rig.event_loop.drive(input).await.unwrap();
+    assert_eq!(exit, Exit::Quit);
+    let applied = rig.event_loop.session.state.next_seq;
+    assert_eq!(applied, pressed.load(Ordering::Relaxed) as u64);
+    assert_eq!(returned.load(Ordering::Relaxed) as u64, applied);
+    assert!((30_000..30_000 + BATCH as u64).contains(&applied), "{applied}");
+}
+
+/// A frame that takes long does not hold up the keys that come meanwhile: they are answered by one frame.
+#[tokio::test(start_paused = true)]
+async fn keys_that_come_during_a_slow_frame_share_the_next_one() {
+    let mut rig = rig(Vec::new(), busy_state());
+    rig.event_loop.host.slow = Duration::from_millis(20);
+    let letters = (2..=41).map(|at| (at, "a"));
+    rig.run([(1, "i")].into_iter().chain(letters).collect(), 100)
+        .await;
+    assert_eq!(rig.event_loop.ui.draft.text().len(), 40);
+    let frames = rig.event_loop.pace.frames();
+    assert!((2..=5).contains(&frames), "{frames} frames for 40 keys");
 }
 
 #[tokio::test(start_paused = true)]

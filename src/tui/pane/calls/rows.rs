@@ -314,6 +314,9 @@ impl<'a> Rows<'a> {
 
     /// The call that a follower folds into: the owner of its flight, unless their fates differ.
     fn owner(&self, call: &Call) -> Option<&'a Call> {
+        if !self.filter.is_empty() {
+            return None;
+        }
         let follows = match call.fate {
             None => matches!(call.doing, Doing::Following { .. }),
             Some(Fate::Shared | Fate::Failed | Fate::Interrupted) => {
@@ -321,7 +324,7 @@ impl<'a> Rows<'a> {
             }
             Some(_) => false,
         };
-        if !follows || !self.filter.is_empty() {
+        if !follows {
             return None;
         }
         let owner = self.owner_of(call.flight?);
