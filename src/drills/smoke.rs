@@ -280,7 +280,7 @@ fn guards(text: &mut String, state: &State) {
     let cache = &state.cache;
     let _ = writeln!(
         text,
-        "cache     {} of {} lookups hit ({} exact, {} semantic); {}; {} joined a call in flight; {} tokens saved",
+        "cache     {} of {} lookups hit ({} exact, {} semantic); {}\n          {} joined a call in flight; {} tokens saved",
         cache.served(),
         cache.lookups(),
         cache.hits,

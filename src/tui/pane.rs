@@ -371,7 +371,8 @@ fn note_of(view: &View<'_>, id: PaneId, room: usize) -> String {
             let turns = view.state.calls.chat.len();
             let several_users = ui.users.len() > 1 && ui.playback.is_none();
             let parts = [
-                ui.chat_top.map(|_| FOLLOW.to_owned()),
+                ui.chat_top
+                    .map(|_| if ui.typing() { "PgDn goes on" } else { FOLLOW }.to_owned()),
                 Some(chat::facts(&ui.chat).join(&format!(" {} ", view.theme.glyphs.dot)))
                     .filter(|facts| !facts.is_empty()),
                 ui.conversation.then(|| "conversation".to_owned()),

@@ -240,8 +240,10 @@ impl Ui {
     pub fn report(&mut self, text: &str, reverse: Reverse, now: Timestamp) {
         let mut letters = text.chars();
         let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+        // in the chat U is a letter
+        let key = if self.typing() { "Esc, then U" } else { "U" };
         self.toast = Some(Toast {
-            text: format!("{first}{}. U undoes it.", letters.as_str()),
+            text: format!("{first}{}. {key} undoes it.", letters.as_str()),
             until: now + OFFER,
         });
         self.undo.record(Change {

@@ -119,7 +119,9 @@ fn key_pressed(ui: &mut Ui, context: &UpdateContext<'_>, key: KeyEvent) -> Optio
     if let Some(action) = context.keymap.action(ui.keys(), chord) {
         return perform(ui, context, action);
     }
-    if !whatif::typed(ui, context, key) {
+    if ui.context() == Context::Normal {
+        ui.say(format!("{chord}: no command; ? lists the keys"), context.now);
+    } else if !whatif::typed(ui, context, key) {
         typing::key(ui, key);
     }
     None

@@ -243,7 +243,15 @@ const TOUR: [HelpRow; 6] = [
 ];
 
 /// The mouse and Ctrl-C.
-const HABITS: [HelpRow; 9] = [
+const HABITS: [HelpRow; 14] = [
+    HelpRow::Heading("In every text field"),
+    HelpRow::Keys(Cow::Borrowed("^A ^E"), "beginning, end; Home and End, too"),
+    HelpRow::Keys(Cow::Borrowed("^U ^K"), "delete to the beginning, to the end"),
+    HelpRow::Keys(
+        Cow::Borrowed("^W ^D"),
+        "delete the word before, the character after",
+    ),
+    HelpRow::Keys(Cow::Borrowed("M-b M-f"), "a word back, a word on"),
     HelpRow::Heading("Ctrl-C, one step at a time"),
     HelpRow::Text("clears the text; closes the field or overlay; stops all calls; quits"),
     HelpRow::Heading("Mouse"),

@@ -138,6 +138,15 @@ fn a_pane_without_a_list_does_not_move_the_selection_of_another() {
 }
 
 #[test]
+fn a_key_without_a_command_says_so() {
+    let mut bench = local();
+    assert_eq!(bench.press("e"), []);
+    assert_eq!(bench.message(), "e: no command; ? lists the keys");
+    bench.press("<ctrl+d>");
+    assert_eq!(bench.message(), "^D: no command; ? lists the keys");
+}
+
+#[test]
 fn before_the_first_call_help_begins_with_the_first_keys() {
     let subject = |bench: &Bench| match bench.ui.overlays.last() {
         Some(Overlay::Help(help)) => help.subject,
