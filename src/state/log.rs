@@ -258,7 +258,7 @@ mod tests {
         let expected = [
             "note policy production: retry.attempts=4",
             "inject faults on: mixed (429 30%, 500 10%)",
-            "inject 429 into #33 (fault profile mixed)",
+            "inject #33 429 (fault profile mixed)",
             "retry #33 attempt 2/4 in 0.82s (429, Retry-After: 1)",
             "retry #33 attempt 3/4 in 0.61s (504)",
             "ok #33 answered, 3 attempts, 2.41s, 60 tokens",

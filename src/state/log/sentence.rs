@@ -73,13 +73,9 @@ impl About<'_> {
             }
             EventKind::FaultsApplied { on: false, .. } => Some((LogKind::Inject, "faults off".to_owned())),
             EventKind::FaultInjected { fault, .. } => {
-                let (fault, id, profile) = (fault.label(), self.id, &self.before.faults.name);
-                let text = if self.call.is_some() {
-                    format!("{fault} into {id} (fault profile {profile})")
-                } else {
-                    format!("{fault} (fault profile {profile})")
-                };
-                Some((LogKind::Inject, text))
+                let (fault, profile) = (fault.label(), &self.before.faults.name);
+                let id = self.call.map_or_else(String::new, |_| format!("{} ", self.id));
+                Some((LogKind::Inject, format!("{id}{fault} (fault profile {profile})")))
             }
             EventKind::BurstStarted { burst, calls } => Some((
                 LogKind::Note,

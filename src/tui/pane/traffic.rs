@@ -64,7 +64,7 @@ pub(super) fn attempts() -> Vec<Layer> {
             is_usual: true,
         },
         Layer {
-            labels: ["retry: rate limited", "rate limited", "limited"],
+            labels: ["retry: rate limited", "rate limited", "429"],
             part: |theme| fill(theme, 1, Role::Held),
             count: |slot| retries(slot, RetryCause::RateLimited),
             is_usual: true,
