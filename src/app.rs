@@ -11,6 +11,7 @@ mod picture;
 mod progress;
 mod prompt_history;
 mod semantic;
+mod serve;
 mod subcommands;
 mod why;
 
@@ -26,6 +27,7 @@ use crate::app::output::OutputFile;
 use crate::drills::scenario::{self, RunError};
 use crate::event::CallId;
 use crate::event::UserId;
+use crate::gateway::GatewayError;
 use crate::report::charts;
 use crate::session::{SessionConfig, SessionError};
 use crate::settings::LatencyProfile;
@@ -82,6 +84,7 @@ fn failed(error: &eyre::Report) -> u8 {
     let usage = error.downcast_ref::<ConfigError>().is_some()
         || error.downcast_ref::<RunError>().is_some()
         || error.downcast_ref::<charts::WriteError>().is_some()
+        || error.downcast_ref::<GatewayError>().is_some()
         || error.downcast_ref::<SessionError>().is_some();
     if usage { USAGE } else { 1 }
 }
@@ -100,6 +103,11 @@ fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
         .build()?;
     let code = match &cli.mode {
         Some(Mode::Simulate { port }) => runtime.block_on(simulate(cli, *port, exits)),
+        Some(Mode::Serve { .. }) if cli.listen.is_none() => {
+            complain("`seawall serve` needs an address: add --listen 127.0.0.1:4000");
+            Ok(USAGE)
+        }
+        Some(Mode::Serve { log }) => runtime.block_on(serve::serve(cli, *log, exits)),
         Some(Mode::Picture { file, size }) => picture(file, size, cli.overwrite),
         Some(Mode::Scenarios) => subcommands::scenarios(),
         Some(Mode::Policy { name, settings }) => policy(name, *settings),

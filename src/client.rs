@@ -21,6 +21,7 @@ mod sse;
 mod stream;
 mod sync;
 mod transport;
+mod wire;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -38,12 +39,14 @@ pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
 pub use stream::CallStream;
 pub(crate) use transport::{
-    Address, host_of, http_client, is_loopback, is_private, is_secret_name, without_secrets,
+    Address, add_query, host_of, http_client, is_loopback, is_private, is_secret_name, without_secrets,
 };
 pub use transport::{
     ApiKey, AttemptRequest, BodyError, BodyStream, ExtraHeader, HeaderError, HttpConfig, HttpTransport,
     Response, SendError, SendErrorKind, Transport, TransportSetupError,
 };
+
+pub use wire::{CacheUse, WireHead, WireRequest, WireResponse};
 
 use completion::{Completion, panic_text};
 use flight::Flight;
@@ -180,9 +183,25 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
     /// A call outside of a tokio runtime, a call on a closed client and a request of the wrong shape (see
     /// [`ChatRequest::validate`]) fail at once.
     pub fn call(&self, request: &ChatRequest, context: CallContext) -> CallStream {
+        self.start(request, context, None)
+    }
+
+    /// Starts a call whose bytes pass unchanged: read them with [`CallStream::next_wire`]. The server judges the
+    /// request, its shape is not checked here.
+    pub fn call_wire(&self, request: WireRequest, context: CallContext) -> CallStream {
+        let request = Arc::new(request);
+        self.start(&request.view, context, Some(&request))
+    }
+
+    fn start(
+        &self,
+        request: &ChatRequest,
+        context: CallContext,
+        wire: Option<&Arc<WireRequest>>,
+    ) -> CallStream {
         // admission: assign id and deadline, emit `CallStarted`
-        let pending = self.core.admit(request, context);
-        if let Some(failure) = self.core.refusal(request) {
+        let mut pending = self.core.admit(request, context, wire);
+        if let Some(failure) = self.core.refusal(request, wire) {
             return self.core.end_immediately(&pending, Err((Fate::Failed, failure)));
         }
         // one lock over the next three: a flight that completes or starts between two looks would be missed by
@@ -193,7 +212,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             return ended;
         }
         // exact cache: before every guard, so a hit costs no request, no token and no permit
-        if let Some(hit) = self.core.look_up(&mut guards, request, &pending) {
+        if let Some(hit) = self.core.look_up(&mut guards, request, &mut pending) {
             return hit;
         }
         // single flight: identical calls share one upstream call
@@ -367,6 +386,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     self.emit(flight, kind);
                     return Err(last);
                 }
+                Err(NoAnswer::Failed(failure)) if !request.may_repeat => {
+                    let attempt = flight.lock().attempts;
+                    let reason = StopReason::NotRetryable;
+                    let kind = self.lock().stopped(self.env.clock.now(), attempt, reason, None);
+                    self.emit(flight, kind);
+                    return Err(failure);
+                }
                 Err(NoAnswer::Failed(failure)) => {
                     let settings = &guard.policy.retry;
                     let retry = retry.get_or_insert_with(|| Box::new(Retry::new(settings, seed)));
@@ -400,7 +426,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             self.lock().budget.deposit(self.env.clock.now());
         }
         // boxed, so that calls that wait for a guard do not reserve the space of an attempt
-        let result = Box::pin(self.exchange(guard, request.attempt(owner, number), request.choices)).await;
+        let result = Box::pin(self.exchange(guard, request, request.attempt(owner, number))).await;
         guard.settle(AttemptEnd::from(&result), Counts::Attempt);
         result.map_err(|failure| {
             self.slow_after_rate_limit(&failure);

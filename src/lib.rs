@@ -142,6 +142,8 @@ pub mod text;
 
 pub mod openai;
 
+pub mod dialect;
+
 pub mod settings;
 
 pub mod event;
@@ -151,6 +153,8 @@ pub mod policy;
 pub mod semantic;
 
 pub mod client;
+
+pub mod gateway;
 
 pub mod state;
 

@@ -11,5 +11,5 @@ mod tool_calls;
 pub use chat::{ChatRequest, Message, RequestError, Role, Usage};
 pub use chunk::{ChatChunk, Choice, Delta};
 pub use error::ApiError;
-pub(crate) use json::{Halves, join_halves, parse as parse_json};
+pub(crate) use json::{Halves, Parsed, join_halves, parse as parse_json};
 pub(crate) use tool_calls::{ToolCalls, merge_fields};

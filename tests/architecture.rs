@@ -12,6 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("text", &[]),
     ("openai", &[]),
+    ("dialect", &["openai"]),
     ("settings", &["time", "text"]),
     ("event", &["time", "text", "openai", "settings"]),
     ("policy", &["time", "text", "openai", "settings", "event"]),
@@ -19,9 +20,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "client",
         &[
-            "time", "text", "openai", "settings", "event", "policy", "semantic",
+            "time", "text", "openai", "dialect", "settings", "event", "policy", "semantic",
         ],
     ),
+    ("gateway", &["time", "dialect", "event", "client"]),
     ("state", &["time", "text", "openai", "settings", "event"]),
     ("journal", &["time", "text", "settings", "event"]),
     (
@@ -76,6 +78,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "report",
             "drills",
             "tui",
+            "gateway",
         ],
     ),
 ];
@@ -84,6 +87,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("text", &["tokio"]),
     ("openai", &["tokio", "reqwest"]),
+    ("dialect", &["tokio", "reqwest"]),
     ("settings", &["tokio"]),
     ("event", &["tokio", "Instant"]),
     (
@@ -92,6 +96,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     ("semantic", &["tokio", "ratatui"]),
     ("client", &["ratatui", "crossterm"]),
+    ("gateway", &["ratatui", "reqwest"]),
     ("state", &["tokio", "ratatui"]),
     ("journal", &["tokio", "ratatui"]),
     ("simulator", &["ratatui"]),

@@ -81,6 +81,27 @@ const USED: &[(&str, &[&str])] = &[
         &["faults", "seed", "upstream", "ca_file", "insecure_http"],
     ),
     (
+        "serve",
+        &[
+            "listen",
+            "no_auth",
+            "upstream",
+            "headers",
+            "insecure_http",
+            "model",
+            "policy",
+            "semantic",
+            "embedder",
+            "embedder_headers",
+            "faults",
+            "seed",
+            "api_key_file",
+            "ca_file",
+            "journal",
+            "overwrite",
+        ],
+    ),
+    (
         "run",
         &[
             "seed",
@@ -224,6 +245,7 @@ mod tests {
             "theme" => "high-contrast",
             "load" => "3/s 5s",
             "repeat" => "10%",
+            "listen" => "127.0.0.1:0",
             "panic_in" => "ui",
             _ => panic!("give --{id} a value in this test"),
         }
@@ -233,6 +255,7 @@ mod tests {
     const SUBCOMMANDS: &[&[&str]] = &[
         &["tour"],
         &["simulate"],
+        &["serve"],
         &["simulate", "--upstream", "http://127.0.0.1:9"],
         &["run", "outage"],
         &["run", "outage", "--real"],
@@ -266,6 +289,9 @@ mod tests {
             "seed" => |cli| format!("{:?}", cli.seed),
             "api_key_file" => |cli| format!("{:?}", cli.api_key_file),
             "ca_file" => |cli| format!("{:?}", cli.ca_file),
+            "listen" => |cli| format!("{:?}", cli.listen),
+            "no_auth" => |cli| format!("{}", cli.no_auth),
+            "semantic" => |cli| format!("{:?}", cli.semantic),
             "users" => |cli| format!("{:?}", cli.users),
             "no_mouse" => |cli| format!("{}", cli.no_mouse),
             "ascii" => |cli| format!("{}", cli.ascii),
@@ -274,11 +300,12 @@ mod tests {
             // the subcommand reads its own
             "policy" => |cli| match &cli.mode {
                 Some(Mode::Run { policy, .. }) => format!("{policy:?}"),
+                Some(Mode::Serve { .. }) => cli.policy.clone(),
                 other => panic!("{other:?} has no policy"),
             },
             "journal" => |cli| match &cli.mode {
                 Some(Mode::Run { journal, .. } | Mode::Fuzz { journal, .. }) => format!("{journal:?}"),
-                Some(Mode::Tour) => format!("{:?}", cli.journal),
+                Some(Mode::Tour | Mode::Serve { .. }) => format!("{:?}", cli.journal),
                 other => panic!("{other:?} writes no journal"),
             },
             _ => panic!("--{id} is used by a subcommand: show its effect in this test"),

@@ -27,6 +27,7 @@ use crate::event::{Load, read_share};
   seawall --users ann,ben,cleo                 send as three users: u next, a burst as all
   seawall --semantic shadow                    measure what a semantic cache would serve, and how often wrongly
   seawall --record drill.toml                  record the session as a scenario; w saves one at any time
+  seawall --listen 127.0.0.1:4000              serve real apps: OPENAI_BASE_URL=http://127.0.0.1:4000/v1
   seawall simulate --port 9000 --faults flaky  run the simulator alone, for any other program
   seawall run outage --journal outage.ndjson   run seven minutes of traffic with an outage in a second
   seawall compare exercise production          compare two policies on the same traffic and outage
@@ -123,6 +124,14 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) prompts: Option<PathBuf>,
 
+    /// Serve real apps at this address: their calls pass through the guards. Set their base URL to http://ADDR/v1
+    #[arg(long, value_name = "ADDR", global = true)]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+
+    /// Let any program on this machine use the upstream's key through --listen
+    #[arg(long, global = true)]
+    pub(crate) no_auth: bool,
+
     /// Seed of all random draws: prompts, faults, waits [default: 7]
     #[arg(long, value_name = "N", global = true, value_parser = whole_number)]
     pub(crate) seed: Option<u64>,
@@ -191,6 +200,12 @@ pub(crate) enum Mode {
         /// Port on 127.0.0.1; 0 takes a free one and prints it
         #[arg(long, value_name = "N", default_value_t = 8099, value_parser = port_number)]
         port: u16,
+    },
+    /// Run the gateway of --listen without a screen, for a container or a service; SIGTERM lets running calls end
+    Serve {
+        /// Format of the log on stderr
+        #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+        log: LogFormat,
     },
     /// Run a scenario without a screen and check its expectations
     Run {
@@ -292,6 +307,16 @@ pub(crate) enum Mode {
         #[arg(long, value_name = "WxH", default_value = "120x40")]
         size: String,
     },
+}
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A sentence per line
+    #[default]
+    Text,
+    /// A JSON object per line
+    Json,
 }
 
 /// Parses the number of a call, with or without `#`.

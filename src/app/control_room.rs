@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
 use super::prompt_history::{self, PromptWriter};
-use super::{UNREACHABLE, USAGE, complain, options};
+use super::{UNREACHABLE, USAGE, complain, options, serve};
 
 /// Opens the control room, or runs the drill where there is no terminal.
 pub(crate) fn open(cli: &Cli, runtime: &tokio::runtime::Runtime, exits: &Exits) -> eyre::Result<u8> {
@@ -199,6 +199,10 @@ async fn control_room(
     let faults = config.faults.clone();
     // printed before the screen was drawn, and hidden by it
     let notice = config.upstream.as_ref().and_then(options::exposure);
+    let holds_key = config
+        .upstream
+        .as_ref()
+        .is_some_and(|upstream| upstream.api_key.is_some());
     let what_if = WhatIf::default();
     let mut signals = Signals::listen()?;
     let hold = exits.hold();
@@ -208,6 +212,7 @@ async fn control_room(
         started = start(cli, config, journal, Some((&recorder, &what_if))) => started?,
     };
     files.begin()?;
+    let gateway = serve::gateway(cli, &session, holds_key).await?;
     let (earlier, prompts) = files.prompt_history(cli, &session)?;
     let (requests, edited) = watch::channel(None);
     session.spawn(what_if.run(edited, session.bus().clone(), session.clock()));
@@ -253,6 +258,7 @@ async fn control_room(
     // the summary comes after the end, so that it counts cancelled calls
     let bus = session.bus().clone();
     recorder.end(clock.now());
+    drop(gateway);
     session.shutdown().await;
     let files = files.finish(clock).await;
     let drill = match &cli.record {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use super::wire::WireResponse;
 use crate::event::{Failure, Fate, Finish};
 use crate::openai::{Message, Role, Usage};
 use crate::text::SafeText;
@@ -71,6 +72,8 @@ pub struct Answer {
     /// The response headers, raw. `None` for a stored answer: request ids and limits of an old response would
     /// mislead.
     pub headers: Option<Arc<HeaderMap>>,
+    /// The response as it came, of a call whose bytes pass unchanged.
+    pub wire: Option<Arc<WireResponse>>,
     /// The response without the fields that are above.
     pub(super) fields: Value,
 }
@@ -158,7 +161,8 @@ impl Answer {
 
     /// Bytes that it takes in the cache.
     pub(crate) fn stored_bytes(&self) -> u64 {
-        (self.to_json().to_string().len() + self.shown.len() + size_of::<Self>()) as u64
+        let wire = self.wire.as_ref().map_or(0, |wire| wire.size());
+        (self.to_json().to_string().len() + self.shown.len() + wire + size_of::<Self>()) as u64
     }
 }
 
@@ -176,6 +180,8 @@ pub struct CallError {
     /// The response headers of the last attempt, raw; `None` if it had no response. The status is that of the
     /// failure.
     pub headers: Option<Arc<HeaderMap>>,
+    /// The error response of the last attempt as it came, of a call whose bytes pass unchanged; the body up to 64 KiB.
+    pub response: Option<Arc<WireResponse>>,
 }
 
 impl CallError {

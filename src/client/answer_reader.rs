@@ -19,8 +19,9 @@ use serde_json::{Map, Value};
 use self::choice::ChoiceReader;
 use super::answer::{Answer, AnswerChoice, Chunk};
 use super::sse::{SseDecoder, SseItem};
+use crate::dialect::Dialect;
 use crate::event::Fate;
-use crate::openai::{ApiError, ChatChunk, Choice, Usage, join_halves, merge_fields, parse_json};
+use crate::openai::{ApiError, ChatChunk, Choice, Parsed, Usage, join_halves, merge_fields, parse_json};
 use crate::text::SafeText;
 
 /// A reason why a body is no complete answer. Excerpts are the first 200 characters, raw.
@@ -68,6 +69,7 @@ pub enum BodyEnd {
     reason = "four independent facts about the body"
 )]
 pub struct AnswerReader {
+    dialect: Dialect,
     framing: Framing,
     /// True if the label says that the body is a stream of events.
     labelled_events: bool,
@@ -107,6 +109,7 @@ impl AnswerReader {
     /// `labelled_events` if the `Content-Type` is `text/event-stream`.
     pub fn new(labelled_events: bool, max_bytes: u64, expected: u64) -> Self {
         Self {
+            dialect: Dialect::Chat,
             framing: Framing::Undecided(Vec::new()),
             labelled_events,
             expected,
@@ -128,6 +131,12 @@ impl AnswerReader {
         }
     }
 
+    /// Sets the wire format of the body. Default: chat completions.
+    #[must_use]
+    pub fn with_dialect(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
+    }
+
     /// Reads bytes of a body and appends new chunks to `fresh`. Ignores what follows `[DONE]`.
     ///
     /// Chunks before a problem are in `fresh` too: it is chance if text and error come in one read or in two, and
@@ -142,6 +151,13 @@ impl AnswerReader {
         let room = usize::try_from(self.max_bytes.saturating_sub(self.bytes)).unwrap_or(usize::MAX);
         let mut within = Cow::Borrowed(bytes.get(..room).unwrap_or(bytes));
         self.bytes += bytes.len() as u64;
+        if !self.dialect.is_known() {
+            self.progress += 1;
+            let is_within = self.bytes <= self.max_bytes;
+            return is_within
+                .then_some(())
+                .ok_or(ReadProblem::TooLarge(self.max_bytes));
+        }
         if let Framing::Undecided(start) = &mut self.framing {
             start.extend_from_slice(&within);
             let blank = start.len() - trim_blank(start).len();
@@ -185,6 +201,16 @@ impl AnswerReader {
         Ok(())
     }
 
+    /// The wire format of the body.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Returns true if the body is a stream of events.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.framing, Framing::Events(_))
+    }
+
     /// Returns true once `[DONE]` came: nothing more needs to be read.
     pub fn is_done(&self) -> bool {
         self.done
@@ -226,6 +252,9 @@ impl AnswerReader {
         let truncated = ReadProblem::Truncated {
             reset: body_end == BodyEnd::Reset,
         };
+        if !self.dialect.is_known() {
+            return if clean { Ok(()) } else { Err(truncated) };
+        }
         let mut whole = false;
         match &mut self.framing {
             Framing::Undecided(start) => {
@@ -321,6 +350,7 @@ impl AnswerReader {
             bad_text,
             fate: Fate::Answered,
             headers: None,
+            wire: None,
             fields,
         }
     }
@@ -340,7 +370,7 @@ impl AnswerReader {
             return Err(truncated.clone());
         }
         let (cut, has_halves) = (parsed.cut, parsed.has_halves);
-        let chunks = ChatChunk::all(parsed);
+        let chunks = self.translated("", parsed);
         let whole = chunks.len() == 1;
         for chunk in chunks {
             self.chunk(chunk, has_halves, fresh)?;
@@ -385,8 +415,8 @@ impl AnswerReader {
         }
         let parsed = parse_json(data);
         let (cut, has_halves) = (parsed.cut, parsed.has_halves);
-        let chunks = ChatChunk::all(parsed);
-        if chunks.is_empty() && !cut && data != "null" {
+        let chunks = self.translated(name, parsed);
+        if chunks.is_empty() && !cut && data != "null" && self.dialect == Dialect::Chat {
             self.stray.get_or_insert_with(|| excerpt(data));
         }
         for chunk in chunks {
@@ -397,6 +427,19 @@ impl AnswerReader {
             return Err(ReadProblem::Malformed(excerpt(data)));
         }
         Ok(())
+    }
+
+    /// The chunks of an event or a body, translated if they are of another dialect.
+    fn translated(&mut self, name: &str, mut parsed: Parsed) -> Vec<ChatChunk> {
+        if self.dialect != Dialect::Chat {
+            let format = self.dialect.format();
+            for value in &mut parsed.values {
+                let reading = format.read(name, value.take());
+                self.done |= reading.done;
+                *value = reading.chunk;
+            }
+        }
+        ChatChunk::all(parsed)
     }
 
     fn chunk(

@@ -10,7 +10,9 @@ use super::Core;
 use super::answer::Answer;
 use super::flight::Flight;
 use super::guards::FlightGuard;
+use super::layers::UpstreamRequest;
 use super::transport::{AttemptRequest, BodyStream, Response, SendError, SendErrorKind, Transport};
+use super::wire::WireResponse;
 use crate::event::{Failure, FailureClass, Observer, UpstreamHealth};
 use crate::policy::classify::{self, BodyProblem, ConnectKind, Observed, Upstream};
 use crate::text::SafeText;
@@ -21,20 +23,19 @@ const ERROR_BODY_BYTES: usize = 64 << 10;
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
 impl<T: Transport, O: Observer> Core<T, O> {
-    /// Sends the request of an attempt that has begun, which asks for this many choices, and reads its answer. Text
-    /// goes to the flight as it comes.
+    /// Sends an attempt that has begun, and reads its answer. Text goes to the flight as it comes.
     pub(super) async fn exchange(
         &self,
         guard: &mut FlightGuard<'_, T, O>,
-        request: AttemptRequest,
-        choices: u64,
+        request: &UpstreamRequest,
+        attempt: AttemptRequest,
     ) -> Result<Answer, Failure> {
         let flight = guard.flight;
         let limit = guard.policy.timeouts.headers;
         let due = self.env.clock.now() + limit;
         let response = tokio::select! {
             biased;
-            response = self.transport.send(request) => {
+            response = self.transport.send(attempt) => {
                 response.map_err(|error| self.classify(&observed_send(&error)))?
             }
             () = self.env.clock.sleep_until(due) => {
@@ -44,23 +45,31 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         guard.responded(&response);
         if !(200..300).contains(&response.status) {
-            return Err(self.error_response(response).await);
+            return Err(self.error_response(flight, request, response).await);
         }
         if let Some(encoding) = content_encoding(&response.headers) {
             let problem = BodyProblem::Compressed { encoding: &encoding };
             return Err(self.classify_body(flight, response.status, problem));
         }
-        self.read_answer(guard, response, choices).await
+        self.read_answer(guard, request, response).await
     }
 
     /// Reads and classifies a response with an error status.
-    async fn error_response(&self, response: Response) -> Failure {
+    async fn error_response(
+        &self,
+        flight: &Flight,
+        request: &UpstreamRequest,
+        response: Response,
+    ) -> Failure {
         let Response {
             status,
             headers,
             body,
         } = response;
         let body = self.read_some(body).await;
+        if request.wire.is_some() {
+            flight.lock().wire.error = WireResponse::new(status, &headers, vec![body.clone().into()]);
+        }
         let mut failure = self.classify(&Observed::Response {
             status,
             headers: &headers,

@@ -67,9 +67,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 failure,
                 partial: String::new(),
                 headers: None,
+                response: None,
             }),
         };
-        CallStream::ended(pending.call, end)
+        CallStream::ended(pending.call, end, pending.cache_use)
     }
 
     /// Ends the calls whose own deadline has passed. Returns false if it has passed for all: then the flight ends.
@@ -140,6 +141,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
         if let Completion::Hit(answer) = completion {
             log.chunks.extend(answer.to_chunks());
+            if let Some(wire) = &answer.wire {
+                log.wire.head = Some(Arc::new(wire.head.clone()));
+                log.wire.body.clone_from(&wire.body);
+            }
         }
         let mut subscribers = std::mem::take(&mut log.subscribers);
         if abandoned {
@@ -218,6 +223,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 failure,
                 partial: log.partial_text(),
                 headers,
+                response: log.wire.error.clone(),
             }),
         };
         log.put_end(one.call, end);

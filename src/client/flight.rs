@@ -16,13 +16,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, CallError, Chunk};
 use super::sync::{Mutex, MutexGuard};
+use super::wire::{WireHead, WireLog};
 use crate::event::{CallId, Failure, FlightId};
 use crate::policy::fingerprint::RequestKey;
 use crate::time::Timestamp;
@@ -51,6 +54,9 @@ pub(super) struct Subscriber {
 /// The end of a flight, as its subscribers read it.
 pub(super) type FlightEnd = Result<Answer, CallError>;
 
+/// A piece of the body, with the head of the response.
+pub(super) type Piece = (Arc<WireHead>, Bytes);
+
 /// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -70,9 +76,11 @@ pub(super) struct Flight {
 pub(super) struct FlightLog {
     pub(super) chunks: Vec<Chunk>,
     pub(super) subscribers: Vec<Subscriber>,
-    /// By call, because owner and followers have different fates; with the number of chunks at that time, because
-    /// a call that has ended gets no more.
-    ends: BTreeMap<CallId, (usize, Arc<FlightEnd>)>,
+    /// By call, because owner and followers have different fates; with the number of chunks and of pieces of the
+    /// body at that time, because a call that has ended gets no more.
+    ends: BTreeMap<CallId, (usize, usize, Arc<FlightEnd>)>,
+    /// The response, for calls whose bytes pass unchanged.
+    pub(super) wire: WireLog,
     /// Readers that wait for the next chunk or the end. Under the lock of the log, so that no wake-up is missed.
     chunk_readers: BTreeMap<CallId, Waker>,
     /// Readers that wait for the end alone, which no token wakes.
@@ -85,6 +93,10 @@ pub(super) struct FlightLog {
     pub(super) last_failure: Option<Failure>,
     /// Attempts begun so far.
     pub(super) attempts: u32,
+    /// The wait that a guard forecast when it rejected the flight.
+    pub(super) retry_in: Option<Duration>,
+    /// Time that it waited for the limiter.
+    pub(super) queued: Duration,
     /// The response headers of the latest attempt.
     pub(super) headers: Option<Arc<HeaderMap>>,
 }
@@ -125,9 +137,20 @@ impl Flight {
         readers.into_values().for_each(Waker::wake);
     }
 
+    /// Passes bytes of a response on and wakes the readers.
+    pub(super) fn append_wire(&self, head: &Arc<WireHead>, bytes: Bytes) {
+        let mut log = self.lock();
+        log.wire.head.get_or_insert_with(|| Arc::clone(head));
+        log.wire.body.push(bytes);
+        let readers = std::mem::take(&mut log.chunk_readers);
+        drop(log);
+        readers.into_values().for_each(Waker::wake);
+    }
+
     /// Returns true if any text was delivered: from then on no retry is legal.
     pub(super) fn has_delivered(&self) -> bool {
-        !self.lock().chunks.is_empty()
+        let log = self.lock();
+        !log.chunks.is_empty() || log.wire.head.is_some()
     }
 
     /// The owner; `None` once the last subscriber has gone.
@@ -199,15 +222,40 @@ impl Flight {
     }
 }
 
+impl Flight {
+    /// The next piece of the body after the first `read`, with the head of the response, or the end.
+    pub(super) fn poll_next_wire(
+        &self,
+        call: CallId,
+        read: usize,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Piece, Arc<FlightEnd>>> {
+        let mut log = self.lock();
+        if let Some((_, pieces, end)) = log.ends.get(&call)
+            && read >= *pieces
+        {
+            return Poll::Ready(Err(Arc::clone(end)));
+        }
+        if let (Some(head), Some(piece)) = (&log.wire.head, log.wire.body.get(read)) {
+            return Poll::Ready(Ok((Arc::clone(head), piece.clone())));
+        }
+        let earlier = log.chunk_readers.insert(call, cx.waker().clone());
+        drop(log);
+        drop(earlier);
+        Poll::Pending
+    }
+}
+
 impl FlightLog {
     /// Stores the end of a call for its reader.
     pub(super) fn put_end(&mut self, call: CallId, end: FlightEnd) {
-        self.ends.insert(call, (self.chunks.len(), Arc::new(end)));
+        let (chunks, pieces) = (self.chunks.len(), self.wire.body.len());
+        self.ends.insert(call, (chunks, pieces, Arc::new(end)));
     }
 
     /// The end of a call for a reader of `read` chunks, once it has read all that came before the end.
     fn end_of(&self, call: CallId, read: usize) -> Option<Arc<FlightEnd>> {
-        let (chunks, end) = self.ends.get(&call)?;
+        let (chunks, _, end) = self.ends.get(&call)?;
         (read >= *chunks).then(|| Arc::clone(end))
     }
 

@@ -1,5 +1,6 @@
 //! The outer layers, one method each, in the order of [`ResilientClient::call`](super::ResilientClient::call).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,10 +13,11 @@ use super::guards::{CachedAnswer, Guards};
 use super::semantic::SemanticPrompt;
 use super::stream::CallStream;
 use super::transport::{AttemptRequest, Transport};
+use super::wire::{CacheUse, WireRequest};
 use super::{CallContext, Core, sync};
 use crate::event::{
-    CallId, CallOptions, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff, FlightId,
-    MissReason, NearMiss, Observer, Phase, Sharing, UpstreamInfo, UserId,
+    BypassReason, CallId, CallOptions, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff,
+    FlightId, MissReason, NearMiss, Observer, Phase, Sharing, UpstreamInfo, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::admission;
@@ -30,6 +32,10 @@ use crate::time::Timestamp;
 /// The request that a flight sends, once per attempt.
 pub(super) struct UpstreamRequest {
     pub(super) body: Bytes,
+    /// The request to pass on unchanged, if it is one.
+    pub(super) wire: Option<Arc<WireRequest>>,
+    /// True if another attempt may follow a failed one.
+    pub(super) may_repeat: bool,
     pub(super) prompt_tokens: u64,
     pub(super) answer_limit: Option<u64>,
     /// The number of answers that it asks for, at least 1.
@@ -50,6 +56,7 @@ impl UpstreamRequest {
     pub(super) fn attempt(&self, call: CallId, attempt: u32) -> AttemptRequest {
         AttemptRequest {
             body: self.body.clone(),
+            wire: self.wire.clone(),
             call,
             attempt,
             prompt_tokens: self.prompt_tokens,
@@ -69,6 +76,8 @@ pub(super) struct Pending {
     pub(super) call: CallId,
     pub(super) context: CallContext,
     pub(super) key: RequestKey,
+    pub(super) wire: Option<Arc<WireRequest>>,
+    pub(super) cache_use: CacheUse,
     pub(super) started_at: Timestamp,
     pub(super) deadline: Timestamp,
     /// True if a stored answer or that of another call may be used.
@@ -85,10 +94,15 @@ pub(super) enum Shared {
 
 impl<T: Transport, O: Observer> Core<T, O> {
     /// Assigns id and deadline, and emits `CallStarted`.
-    pub(super) fn admit(&self, request: &ChatRequest, context: CallContext) -> Pending {
+    pub(super) fn admit(
+        &self,
+        request: &ChatRequest,
+        context: CallContext,
+        wire: Option<&Arc<WireRequest>>,
+    ) -> Pending {
         let call = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
         let info = self.transport.info();
-        let key = RequestKey::new(&self.scope(&context.user, &info), request);
+        let key = RequestKey::new(&self.scope(&context, &info, &route(wire)), request);
         let started_at = self.env.clock.now();
         let policy = Arc::clone(&self.lock().policy);
         let deadline = started_at
@@ -96,8 +110,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .deadline
                 .unwrap_or(policy.timeouts.call)
                 .min(policy.timeouts.call);
-        let reusable = context.cacheable || admission::is_deterministic(request);
-        let repeatable = reusable || policy.cache.store_all;
+        let known = wire.is_none_or(|wire| wire.dialect.is_known());
+        let reusable = known && (context.cacheable || admission::is_deterministic(request));
+        let repeatable = known && (reusable || policy.cache.store_all);
         let options = CallOptions {
             answer_limit: request.token_limit(),
             repeatable: reusable,
@@ -126,6 +141,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
             call,
             context,
             key,
+            wire: wire.cloned(),
+            cache_use: CacheUse::None,
             started_at,
             deadline,
             repeatable,
@@ -133,12 +150,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// The reason why this call cannot be made at all.
-    pub(super) fn refusal(&self, request: &ChatRequest) -> Option<Failure> {
+    pub(super) fn refusal(&self, request: &ChatRequest, wire: Option<&Arc<WireRequest>>) -> Option<Failure> {
         let message = if self.closed.is_cancelled() {
             "the session has ended; start another one".to_owned()
         } else if !sync::can_spawn() {
             // before anything is registered: a flight without a task would never end
             "no tokio runtime on this thread; make the call inside one".to_owned()
+        } else if wire.is_some() {
+            return None;
         } else {
             request.validate().err()?.to_string()
         };
@@ -146,12 +165,17 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// The parts of a cache key besides the request.
-    pub(super) fn scope<'a>(&self, user: &'a UserId, info: &'a UpstreamInfo) -> Scope<'a> {
+    pub(super) fn scope<'a>(
+        &self,
+        context: &'a CallContext,
+        info: &'a UpstreamInfo,
+        route: &'a str,
+    ) -> Scope<'a> {
         Scope {
-            user,
+            user: &context.user,
             credential: self.transport.credential_id(),
             upstream: &info.host,
-            route: "chat/completions",
+            route,
         }
     }
 
@@ -192,16 +216,22 @@ impl<T: Transport, O: Observer> Core<T, O> {
         &self,
         guards: &mut Guards,
         request: &ChatRequest,
-        pending: &Pending,
+        pending: &mut Pending,
     ) -> Option<CallStream> {
         let now = self.env.clock.now();
         let policy = Arc::clone(&guards.policy);
-        let Pending { call, context, .. } = pending;
-        if let Err(reason) =
-            admission::lookup_allowed(&policy.cache, request, context.cacheable, context.fresh)
-        {
+        let Pending { call, context, .. } = &*pending;
+        let is_known = pending.wire.as_ref().is_none_or(|wire| wire.dialect.is_known());
+        let allowed = admission::lookup_allowed(&policy.cache, request, context.cacheable, context.fresh);
+        let allowed = allowed.and(if is_known {
+            Ok(())
+        } else {
+            Err(BypassReason::NotDeterministic)
+        });
+        if let Err(reason) = allowed {
             self.observer
                 .emit(Some(*call), EventKind::CacheBypassed { reason });
+            pending.cache_use = CacheUse::Bypass(reason);
             return None;
         }
         let Lookup { answer, expired } = guards.cache.get(now, &pending.key);
@@ -211,19 +241,21 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
         match found {
             Ok((CachedAnswer { answer, took, .. }, stored_at)) => {
+                pending.cache_use = CacheUse::Hit;
                 let kind = EventKind::CacheHit {
                     age: now.since(stored_at),
                     saved: answer.usage,
                     saved_time: took,
                     text: answer.shown.clone(),
                 };
-                self.observer.emit(Some(*call), kind);
+                self.observer.emit(Some(pending.call), kind);
                 Some(self.end_immediately(pending, Ok(answer)))
             }
             Err(reason) => {
                 let nearest = self.nearest(guards, pending, reason);
                 self.observer
                     .emit(Some(*call), EventKind::CacheMissed { reason, nearest });
+                pending.cache_use = CacheUse::Miss(reason);
                 None
             }
         }
@@ -286,6 +318,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 *call,
                 Arc::clone(flight),
                 Arc::clone(self) as Arc<_>,
+                CacheUse::Shared,
             ));
         }
         let sharing = match &flight_key {
@@ -314,13 +347,19 @@ impl<T: Transport, O: Observer> Core<T, O> {
         pending: Pending,
         flight: Arc<Flight>,
     ) -> CallStream {
-        let semantic = self.semantic_prompt(request, &pending.context);
+        let semantic = self.semantic_prompt(request, &pending);
         let Pending {
             call,
             context,
             repeatable,
+            wire,
+            cache_use,
             ..
         } = pending;
+        let body = match &wire {
+            Some(wire) => wire.body.clone(),
+            None => serde_json::to_vec(request).map(Bytes::from).unwrap_or_default(),
+        };
         let upstream_request = UpstreamRequest {
             prompt_tokens: context.tokens_of(request),
             answer_limit: request.token_limit(),
@@ -330,7 +369,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .unwrap_or(1)
                 .max(1),
             model: request.model_name().map(str::to_owned),
-            body: serde_json::to_vec(request).map(Bytes::from).unwrap_or_default(),
+            body,
+            may_repeat: wire.as_ref().is_none_or(|wire| wire.may_repeat()),
+            wire,
             idempotency_key: call_key(self.env.seed, call),
             user: context.user,
             client_key: context.idempotency_key,
@@ -345,8 +386,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         self.env
             .spawn(async move { task.core.supervise(&task.flight, &task.request).await });
-        CallStream::running(call, flight, Arc::clone(self) as Arc<_>)
+        CallStream::running(call, flight, Arc::clone(self) as Arc<_>, cache_use)
     }
+}
+
+/// The route of a cache key.
+pub(super) fn route(wire: Option<&Arc<WireRequest>>) -> Cow<'static, str> {
+    wire.map_or(Cow::Borrowed("chat/completions"), |wire| Cow::Owned(wire.route()))
 }
 
 /// The task of a flight. Its drop ends the calls of a task that was dropped before its end, because its runtime has

@@ -1,6 +1,7 @@
 //! Reading of a success response under three timers: silence on the wire, silence of data, and the interval at
 //! which text is emitted. A complete answer waits a little for what may follow it: usage and `[DONE]`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -12,7 +13,10 @@ use super::answer_reader::{AnswerReader, BodyEnd, ReadProblem};
 use super::attempt::record_oversleep;
 use super::flight::Flight;
 use super::guards::FlightGuard;
+use super::layers::UpstreamRequest;
 use super::transport::{ApiKey, BodyStream, Response, Transport};
+use super::wire::{WireHead, WireHold, WireResponse};
+use crate::dialect::Dialect;
 use crate::event::{EventKind, Failure, Observer};
 use crate::policy::classify::BodyProblem;
 use crate::settings::TimeoutSettings;
@@ -114,16 +118,19 @@ impl<T: Transport, O: Observer> Core<T, O> {
     pub(super) async fn read_answer(
         &self,
         guard: &mut FlightGuard<'_, T, O>,
+        request: &UpstreamRequest,
         response: Response,
-        choices: u64,
     ) -> Result<Answer, Failure> {
         let flight = guard.flight;
         let content_type = media_type(&response.headers);
         let max_bytes = guard.policy.timeouts.max_response_bytes;
-        let mut reader = AnswerReader::new(content_type == EVENT_STREAM, max_bytes, choices);
+        let dialect = request.wire.as_ref().map_or(Dialect::Chat, |wire| wire.dialect);
+        let mut reader =
+            AnswerReader::new(content_type == EVENT_STREAM, max_bytes, request.choices).with_dialect(dialect);
         let mut pending = PendingDelta::new(self.env.clock.now());
+        let mut passing = request.wire.as_ref().and_then(|_| Passing::new(&response));
         let read = self
-            .read_body(guard, response.body, &mut reader, &mut pending)
+            .read_body(guard, response.body, &mut reader, &mut pending, passing.as_mut())
             .await;
         let ended = read.and_then(|end| {
             let mut fresh = Vec::new();
@@ -141,7 +148,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 return Err(self.classify_problem(flight, response.status, &content_type, &problem));
             }
         }
+        if let Some(passing) = &mut passing {
+            passing.pass_rest(flight);
+        }
         let mut answer = reader.answer(guard.prompt_tokens);
+        if let (Some(passing), true) = (passing, request.storable || request.client_key.is_some()) {
+            answer.wire = Some(Arc::new(passing.response(flight).stored()));
+        }
         // it is shown again when the answer comes from the cache
         answer.shown = self.transport.redact(answer.shown);
         Ok(answer)
@@ -154,6 +167,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         mut body: BodyStream,
         reader: &mut AnswerReader,
         pending: &mut PendingDelta,
+        mut passing: Option<&mut Passing>,
     ) -> Result<BodyEnd, ReadFailure> {
         let (clock, flight) = (self.env.clock, guard.flight);
         let mut silence = Silence::new(&guard.policy.timeouts, clock.now());
@@ -191,6 +205,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     pending.deliver(flight, &mut fresh, now);
                     self.emit_deltas(flight, pending, now, false);
                     pushed.map_err(ReadFailure::Problem)?;
+                    if let Some(passing) = &mut passing {
+                        passing.pass(flight, &bytes, reader);
+                    }
                     if reader.is_done() {
                         self.drain(flight, body).await;
                         return Ok(BodyEnd::Clean);
@@ -329,6 +346,47 @@ impl PendingDelta {
         .filter(|(text, chunks, _)| **chunks > 0 && !keys.iter().any(|key| key.may_start_at_end(text)))
         .map(|(text, chunks, reasoning)| (std::mem::take(text), std::mem::take(chunks), reasoning))
         .collect()
+    }
+}
+
+/// The bytes of a response on their way to the calls of its flight.
+struct Passing {
+    head: Arc<WireHead>,
+    hold: WireHold,
+}
+
+impl Passing {
+    fn new(response: &Response) -> Option<Self> {
+        let head = Arc::new(WireHead::new(response.status, &response.headers)?);
+        let hold = WireHold::default();
+        Some(Self { head, hold })
+    }
+
+    /// Passes on the events of a stream that has content.
+    fn pass(&mut self, flight: &Flight, bytes: &[u8], reader: &AnswerReader) {
+        self.hold.push(bytes, reader.is_stream());
+        let ready = match reader.dialect() {
+            dialect if !dialect.is_known() => self.hold.take_rest(),
+            _ if reader.chunks() > 0 => self.hold.take_events(),
+            _ => None,
+        };
+        if let Some(bytes) = ready {
+            flight.append_wire(&self.head, bytes);
+        }
+    }
+
+    /// Passes on the rest of a complete answer, or its head alone if it is empty.
+    fn pass_rest(&mut self, flight: &Flight) {
+        let rest = self.hold.take_rest().unwrap_or_default();
+        flight.append_wire(&self.head, rest);
+    }
+
+    /// The whole response.
+    fn response(&self, flight: &Flight) -> WireResponse {
+        WireResponse {
+            head: self.head.as_ref().clone(),
+            body: flight.lock().wire.body.clone(),
+        }
     }
 }
 

@@ -10,16 +10,18 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::Core;
 use super::answer::Answer;
 use super::completion::Completion;
 use super::flight::Flight;
 use super::guards::{CachedAnswer, Guards};
+use super::layers::{Pending, route};
 use super::sync::MutexGuard;
 use super::transport::Transport;
-use super::{CallContext, Core};
+use super::wire::CacheUse;
+use crate::dialect::Dialect;
 use crate::event::{CallId, EventKind, EvictReason, NearestPrompt, Objection, Observer, SemanticMiss};
 use crate::openai::ChatRequest;
-use crate::policy::admission;
 use crate::policy::cache::PutOutcome;
 use crate::policy::fingerprint::RequestKey;
 use crate::semantic::embedder::EmbedError;
@@ -126,19 +128,19 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// The prompt to compare; `None` if the semantic cache is off or the exact cache may not be used.
-    pub(super) fn semantic_prompt(
-        &self,
-        request: &ChatRequest,
-        context: &CallContext,
-    ) -> Option<SemanticPrompt> {
+    pub(super) fn semantic_prompt(&self, request: &ChatRequest, pending: &Pending) -> Option<SemanticPrompt> {
         let policy = Arc::clone(&self.lock().policy);
-        let allowed =
-            admission::lookup_allowed(&policy.cache, request, context.cacheable, context.fresh).is_ok();
-        if policy.semantic.mode == SemanticMode::Off || !allowed {
+        if policy.semantic.mode == SemanticMode::Off || matches!(pending.cache_use, CacheUse::Bypass(_)) {
+            return None;
+        }
+        let wire = pending.wire.as_ref();
+        // the prompts of other formats are part of fields that the partition keeps
+        if wire.is_some_and(|wire| wire.dialect != Dialect::Chat) {
             return None;
         }
         let info = self.transport.info();
-        let parts = RequestKey::without_prompt(&self.scope(&context.user, &info), request);
+        let route = route(wire);
+        let parts = RequestKey::without_prompt(&self.scope(&pending.context, &info, &route), request);
         Some(parts.map_or(SemanticPrompt::Ineligible, |(partition, text)| {
             SemanticPrompt::Text { partition, text }
         }))

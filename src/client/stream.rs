@@ -6,12 +6,14 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::stream::{FusedStream, Stream};
 use http::HeaderMap;
 
 use super::answer::{Answer, CallError, Chunk};
-use super::flight::{Flight, FlightEnd};
+use super::flight::{Flight, FlightEnd, Piece};
+use super::wire::CacheUse;
 use crate::event::CallId;
 
 /// Cancellation of a call by its caller.
@@ -29,6 +31,9 @@ pub(super) trait Unsubscribe: Send + Sync {
 pub struct CallStream {
     call: CallId,
     source: Source,
+    cache_use: CacheUse,
+    /// Pieces of the body that were read.
+    read_wire: usize,
 }
 
 enum Source {
@@ -54,7 +59,7 @@ impl fmt::Debug for CallStream {
 }
 
 impl CallStream {
-    pub(super) fn ended(call: CallId, end: FlightEnd) -> Self {
+    pub(super) fn ended(call: CallId, end: FlightEnd, cache_use: CacheUse) -> Self {
         let chunks = end.as_ref().map(Answer::to_chunks).unwrap_or_default();
         Self {
             call,
@@ -62,10 +67,17 @@ impl CallStream {
                 chunks: chunks.into(),
                 end: Arc::new(end),
             },
+            cache_use,
+            read_wire: 0,
         }
     }
 
-    pub(super) fn running(call: CallId, flight: Arc<Flight>, unsubscribe: Arc<dyn Unsubscribe>) -> Self {
+    pub(super) fn running(
+        call: CallId,
+        flight: Arc<Flight>,
+        unsubscribe: Arc<dyn Unsubscribe>,
+        cache_use: CacheUse,
+    ) -> Self {
         Self {
             call,
             source: Source::Running {
@@ -74,6 +86,8 @@ impl CallStream {
                 end: None,
                 unsubscribe,
             },
+            cache_use,
+            read_wire: 0,
         }
     }
 
@@ -93,6 +107,66 @@ impl CallStream {
     /// Waits for the next chunk; returns `None` once the call has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<Chunk> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// The use that the call made of the stored answers, as far as it is known when the call starts.
+    pub fn cache_use(&self) -> CacheUse {
+        self.cache_use
+    }
+
+    /// Attempts of the flight so far, and the time that it waited for the limiter.
+    pub fn attempts(&self) -> (u32, Duration) {
+        match &self.source {
+            Source::Ended { .. } => (0, Duration::ZERO),
+            Source::Running { flight, .. } => {
+                let log = flight.lock();
+                (log.attempts, log.queued)
+            }
+        }
+    }
+
+    /// The wait after which the guard that rejected the call expects to admit one.
+    pub fn retry_in(&self) -> Option<Duration> {
+        match &self.source {
+            Source::Ended { .. } => None,
+            Source::Running { flight, .. } => flight.lock().retry_in,
+        }
+    }
+
+    /// Waits for the next bytes of the response, with its head; returns `None` once the call has ended, however
+    /// that was. Cancel-safe. A call that was not started by [`call_wire`](super::ResilientClient::call_wire) has
+    /// none.
+    pub async fn next_wire(&mut self) -> Option<Piece> {
+        poll_fn(|cx| self.poll_next_wire(cx)).await
+    }
+
+    /// See [`next_wire`](Self::next_wire).
+    pub fn poll_next_wire(&mut self, cx: &Context<'_>) -> Poll<Option<Piece>> {
+        let read = self.read_wire;
+        let next = match &mut self.source {
+            Source::Ended { end, .. } => end.as_ref().as_ref().ok().and_then(|answer| {
+                let wire = answer.wire.as_ref()?;
+                Some((Arc::new(wire.head.clone()), wire.body.get(read)?.clone()))
+            }),
+            Source::Running { end: Some(_), .. } => None,
+            Source::Running { flight, end, .. } => match ready!(flight.poll_next_wire(self.call, read, cx)) {
+                Ok(next) => Some(next),
+                Err(ended) => {
+                    *end = Some(ended);
+                    None
+                }
+            },
+        };
+        self.read_wire += usize::from(next.is_some());
+        Poll::Ready(next)
+    }
+
+    /// The end of a call whose bytes were all read.
+    pub fn end(&self) -> Option<&Result<Answer, CallError>> {
+        match &self.source {
+            Source::Ended { end, .. } => Some(end),
+            Source::Running { end, .. } => end.as_deref(),
+        }
     }
 
     /// Waits for the end of the call.

@@ -4,6 +4,7 @@
 
 mod answers;
 mod breaking;
+mod dialects;
 mod handles;
 mod leaving;
 mod limiting;

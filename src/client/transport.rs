@@ -10,19 +10,21 @@ mod http;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use ::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::Stream;
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub(crate) use address::{Address, host_of, is_loopback, is_private, without_secrets};
+pub(crate) use address::{Address, add_query, host_of, is_loopback, is_private, without_secrets};
 pub(crate) use failure::send_error;
 pub use header::{ExtraHeader, HeaderError};
 pub(crate) use header::{is_secret_name, secrets};
 pub use http::{HttpConfig, HttpTransport, TransportSetupError};
 pub(crate) use http::{client_for, http_client};
 
+use super::wire::WireRequest;
 use crate::event::{CallId, UpstreamInfo};
 use crate::policy::classify::{may_start_at_end, redact_key};
 use crate::text::SafeText;
@@ -30,8 +32,10 @@ use crate::text::SafeText;
 /// The request of one attempt.
 #[derive(Clone, Debug)]
 pub struct AttemptRequest {
-    /// The JSON body.
+    /// The body: JSON, unless `wire` says otherwise.
     pub body: Bytes,
+    /// The request to pass on, with its endpoint, method and headers; `None` for a chat completion.
+    pub wire: Option<Arc<WireRequest>>,
     /// The call that owns the flight.
     pub call: CallId,
     /// The number of the attempt in its flight, from 1.

@@ -21,6 +21,8 @@ pub enum Origin {
     },
     /// A program that uses the library.
     Library,
+    /// A client of the gateway.
+    Gateway,
 }
 
 /// The calls that may join a flight.

@@ -209,6 +209,11 @@ impl ChatRequest {
         Self { body }
     }
 
+    /// Creates a request from a body that is sent as it is: the server judges it.
+    pub(crate) fn unchecked(body: Map<String, Value>) -> Self {
+        Self { body }
+    }
+
     /// Creates a request with one user message.
     pub fn prompt(text: impl Into<String>) -> Self {
         Self::new([Message::user(text)])

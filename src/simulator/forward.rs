@@ -24,7 +24,7 @@ use url::Url;
 use super::events::EventCounter;
 use super::script::Plan;
 use super::server::ATTEMPT_HEADER;
-use crate::client::{Address, http_client};
+use crate::client::{Address, add_query, http_client};
 use crate::settings::FaultKind;
 use crate::simulator::wire::{Framing, Request, Response};
 use crate::time::Clock;
@@ -92,7 +92,9 @@ impl Forward {
             None => (&*request.target, None),
         };
         let send = |mut url: Url| {
-            add_query(&mut url, query);
+            if let Some(query) = query {
+                add_query(&mut url, query);
+            }
             let builder = self.client.request(request.method.clone(), url);
             builder.headers(headers.clone()).body(request.body.clone()).send()
         };
@@ -145,15 +147,6 @@ fn endpoint_of(path: &str) -> Option<&str> {
     let bare = ["/chat/completions", "/embeddings", "/models"];
     path.strip_prefix("/v1/")
         .or_else(|| bare.contains(&path).then(|| path.trim_start_matches('/')))
-}
-
-/// Adds the query of a request to that of the base URL.
-fn add_query(url: &mut Url, query: Option<&str>) {
-    let Some(query) = query else { return };
-    let joined = url
-        .query()
-        .map_or_else(|| query.to_owned(), |base| format!("{base}&{query}"));
-    url.set_query(Some(&joined));
 }
 
 /// The end-to-end fields: without those of one connection, including the ones that `Connection` names.
@@ -340,7 +333,9 @@ mod tests {
             let (path, query) = target.split_once('?').unzip();
             let path = path.unwrap_or(target);
             let mut url = endpoint_of(path).map_or_else(|| address.beside(path), |end| address.url(end));
-            add_query(&mut url, query);
+            if let Some(query) = query {
+                add_query(&mut url, query);
+            }
             assert_eq!(url.as_str(), wanted, "{base} {target}");
         }
     }

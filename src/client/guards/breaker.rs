@@ -148,11 +148,10 @@ impl<T: Transport, O: Observer> FlightGuard<'_, T, O> {
     fn refuse(&self, until: Option<Timestamp>, window: WindowCounts) -> Failure {
         self.core
             .emit(self.flight, EventKind::BreakerRefused { until, window });
-        let message = match until {
-            Some(until) => {
-                let wait = units::duration(self.core.env.clock.now().until(until));
-                format!("circuit open, not sent; next probe in {wait}")
-            }
+        let wait = until.map(|until| self.core.env.clock.now().until(until));
+        self.flight.lock().retry_in = wait;
+        let message = match wait {
+            Some(wait) => format!("circuit open, not sent; next probe in {}", units::duration(wait)),
             None => "circuit open, not sent".to_owned(),
         };
         Failure::new(FailureClass::BreakerRefused, Phase::NotSent, message)

@@ -130,6 +130,7 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
         log.attempts += 1;
         log.overslept = false;
         log.headers = None;
+        log.wire.error = None;
         let attempt = log.attempts;
         let owner = log.subscribers.first_mut().map(|owner| {
             owner.attempts += 1;

@@ -18,6 +18,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         predicted: Option<Duration>,
         levels: Box<LimitLevels>,
     ) {
+        flight.lock().retry_in = predicted;
         let kind = EventKind::LimitRejected {
             reason,
             predicted,

@@ -146,6 +146,14 @@ impl Address {
     }
 }
 
+/// Adds the query of a request to that of the base URL.
+pub(crate) fn add_query(url: &mut Url, query: &str) {
+    let joined = url
+        .query()
+        .map_or_else(|| query.to_owned(), |base| format!("{base}&{query}"));
+    url.set_query(Some(&joined));
+}
+
 /// Returns true if the server has no such endpoint. Web servers answer 405 to a POST.
 fn is_missing(response: &reqwest::Response) -> bool {
     matches!(response.status().as_u16(), 404 | 405)

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::address::{Address, host_of, is_loopback};
+use super::address::{Address, add_query, host_of, is_loopback};
 use super::failure::{body_error, send_error};
 use super::header::{ExtraHeader, HeaderError, add_headers, credential_id, secrets};
 use super::{ApiKey, AttemptRequest, Response, SendError, SendErrorKind, Transport};
@@ -175,8 +175,21 @@ impl HttpTransport {
 
 impl Transport for HttpTransport {
     async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {
-        let post = |url| {
-            let mut builder = self.client.post(url).body(request.body.clone());
+        let wire = request.wire.as_deref();
+        let (method, endpoint) = wire.map_or((&Method::POST, CHAT), |wire| {
+            (&wire.method, wire.endpoint.as_str())
+        });
+        let post = |mut url: Url| {
+            if let Some(query) = wire.and_then(|wire| wire.query.as_deref()) {
+                add_query(&mut url, query);
+            }
+            let mut builder = self.client.request(method.clone(), url);
+            if let Some(wire) = wire {
+                builder = builder.headers(wire.headers.clone());
+            }
+            if !matches!(*method, Method::GET | Method::HEAD) {
+                builder = builder.body(request.body.clone());
+            }
             if self.tag_attempts {
                 let number = format!("{}.{}", request.call.0, request.attempt);
                 builder = builder.header("x-seawall-attempt", number);
@@ -186,7 +199,7 @@ impl Transport for HttpTransport {
             }
             builder.send()
         };
-        let sent = self.address.send(&Method::POST, CHAT, post).await;
+        let sent = self.address.send(method, endpoint, post).await;
         let response = sent.map_err(|error| self.send_error(&error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();

@@ -70,7 +70,7 @@ pub(super) fn spawn<T: Transport, O: Observer + Clone>(traffic: &Arc<Traffic>, r
             Origin::Chat => 0,
             Origin::Burst { burst } => burst,
             Origin::Load { .. } => u64::MAX - 1,
-            Origin::Library => u64::MAX,
+            Origin::Library | Origin::Gateway => u64::MAX,
         };
         by_origin.entry(origin).or_default().push(index);
     }

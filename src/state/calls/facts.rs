@@ -51,7 +51,7 @@ impl Call {
     pub(super) fn is_chat(&self) -> bool {
         match self.origin {
             Origin::Chat => true,
-            Origin::Burst { .. } | Origin::Load { .. } | Origin::Library => false,
+            Origin::Burst { .. } | Origin::Load { .. } | Origin::Library | Origin::Gateway => false,
         }
     }
 

@@ -123,6 +123,7 @@ fn started(step: &Step, start: &Started) -> Line {
         Origin::Burst { burst } => format!("in burst {burst}"),
         Origin::Load { load } => format!("in load {load}"),
         Origin::Library => "by the library".to_owned(),
+        Origin::Gateway => "through the gateway".to_owned(),
     };
     let text = format!("{user} {origin}: {}", quoted(prompt));
     // enough to distinguish two; the JSON form has all of it

@@ -1,0 +1,126 @@
+//! The gateway of the command line: beside the control room with `--listen`, alone with `seawall serve`.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use color_eyre::eyre;
+use serde_json::json;
+
+use super::cli::{Cli, LogFormat};
+use super::control_room::start;
+use super::exit::Exits;
+use super::options;
+use super::output::OutputFile;
+use crate::drills::smoke;
+use crate::event::EventKind;
+use crate::gateway::{Credentials, Gateway, GatewayConfig, GatewayLimits};
+use crate::session::Session;
+use crate::session::bus::Bus;
+use crate::text::SafeText;
+use crate::tui::signals::Signals;
+
+/// The interval at which new lines of the log are printed.
+const LINES_EVERY: Duration = Duration::from_millis(200);
+
+/// Starts the gateway that `--listen` asks for. `holds_key`: seawall has the key of the upstream.
+pub(crate) async fn gateway(cli: &Cli, session: &Session, holds_key: bool) -> eyre::Result<Option<Gateway>> {
+    let Some(listen) = cli.listen else { return Ok(None) };
+    if holds_key && !cli.no_auth {
+        return Err(crate::gateway::GatewayError::KeyWithoutAuth.into());
+    }
+    let config = GatewayConfig {
+        listen,
+        credentials: Credentials::of_clients(holds_key),
+        limits: GatewayLimits::default(),
+    };
+    let gateway = Gateway::start(config, session.client().clone(), session.env()).await?;
+    let text = format!("gateway at http://{}/v1", gateway.address());
+    session.engine().emit(EventKind::Notice {
+        text: SafeText::new(&text),
+    });
+    Ok(Some(gateway))
+}
+
+/// Runs the gateway without a screen until a signal, then lets running calls end.
+pub(crate) async fn serve(cli: &Cli, format: LogFormat, exits: &Exits) -> eyre::Result<u8> {
+    let config = options::session_config(cli)?;
+    let holds_key = config
+        .upstream
+        .as_ref()
+        .is_some_and(|upstream| upstream.api_key.is_some());
+    let journal = OutputFile::maybe("--journal", cli.journal.as_deref(), cli.overwrite)?;
+    let mut signals = Signals::listen()?;
+    let hold = exits.hold();
+    let (session, mut files) = start(cli, config, journal, None).await?;
+    files.begin()?;
+    let gateway = gateway(cli, &session, holds_key).await?;
+    let mut lines = Lines::new(session.bus().clone(), format);
+    let clock = session.clock();
+    let exit = loop {
+        tokio::select! {
+            exit = signals.ended() => break exit,
+            () = clock.sleep(LINES_EVERY) => lines.print(),
+        }
+    };
+    // a second signal ends it without waiting for running calls
+    drop(hold);
+    if let Some(gateway) = &gateway {
+        gateway.stop().await;
+    }
+    session.shutdown().await;
+    lines.print();
+    let files = files.finish(clock).await;
+    let summary = session.bus().with_state(smoke::summary);
+    drop(write!(std::io::stderr(), "{summary}"));
+    files?;
+    Ok(exit.code())
+}
+
+/// The log as lines on stderr.
+struct Lines {
+    bus: Bus,
+    format: LogFormat,
+    /// The `seq` of the last line printed.
+    printed: Option<u64>,
+}
+
+impl Lines {
+    fn new(bus: Bus, format: LogFormat) -> Self {
+        Self {
+            bus,
+            format,
+            printed: None,
+        }
+    }
+
+    /// Prints the lines since the last time.
+    fn print(&mut self) {
+        let printed = self.printed;
+        let new = self.bus.with_state(|state| {
+            let lines = state.log.lines.iter().rev();
+            let mut new: Vec<_> = lines
+                .take_while(|line| Some(line.seq) > printed)
+                .cloned()
+                .collect();
+            new.reverse();
+            new
+        });
+        for line in new {
+            self.printed = Some(line.seq);
+            let seconds = line.at.0 as f64 / 1e9;
+            let text = match self.format {
+                LogFormat::Text => format!("{seconds:.3} {}", line.text),
+                LogFormat::Json => json!({
+                    "at": seconds,
+                    "kind": line.kind,
+                    "call": line.call,
+                    "text": line.text,
+                })
+                .to_string(),
+            };
+            if writeln!(std::io::stderr(), "{text}").is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Connections: the accept loop, timeouts, and the way of one request.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::reply::{self, ReplyBody};
+use super::request::{self, Rejection};
+use super::{Credentials, GatewayLimits};
+use crate::client::{Env, ResilientClient, Transport};
+use crate::dialect::Dialect;
+use crate::event::Observer;
+use crate::time::Clock;
+
+/// Bytes of the head of a request; a larger one gets 431.
+const HEAD_BYTES: usize = 64 << 10;
+/// The pause after an accept that failed for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The answer to a connection above the limit.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+connection: close\r\ncontent-length: 129\r\n\r\n\
+{\"error\":{\"message\":\"too many connections to seawall; retry later\",\"type\":\"server_error\",\"code\":\"seawall_too_many_connections\"}}\n";
+
+/// What all connections share.
+pub(super) struct Server<T: Transport, O: Observer> {
+    pub(super) client: ResilientClient<T, O>,
+    pub(super) env: Env,
+    pub(super) is_loopback: bool,
+    pub(super) credentials: Credentials,
+    pub(super) limits: GatewayLimits,
+}
+
+/// Accepts connections until `stopping`, lets them end, and cancels `stopped`.
+pub(super) async fn serve<T: Transport, O: Observer>(
+    server: Arc<Server<T, O>>,
+    listener: TcpListener,
+    stopping: CancellationToken,
+    stopped: CancellationToken,
+) {
+    let _stopped = stopped.drop_guard();
+    let slots = Arc::new(Semaphore::new(server.limits.connections));
+    let tasks = TaskTracker::new();
+    let force = CancellationToken::new();
+    let _force = force.clone().drop_guard();
+    loop {
+        let accepted = tokio::select! {
+            () = stopping.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // out of descriptors: the loop must not spin
+            server.env.clock.sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            tasks.spawn(refuse(stream));
+            continue;
+        };
+        let (server, stopping, force) = (Arc::clone(&server), stopping.clone(), force.clone());
+        tasks.spawn(async move {
+            let _slot = slot;
+            tokio::select! {
+                () = force.cancelled() => {}
+                () = connection(server, stream, stopping) => {}
+            }
+        });
+    }
+    tasks.close();
+    tokio::select! {
+        () = tasks.wait() => {}
+        () = server.env.clock.sleep(server.limits.drain_time) => {}
+    }
+}
+
+/// Answers a connection above the limit.
+async fn refuse(mut stream: TcpStream) {
+    drop(tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await);
+}
+
+/// Serves the requests of one connection.
+async fn connection<T: Transport, O: Observer>(
+    server: Arc<Server<T, O>>,
+    stream: TcpStream,
+    stopping: CancellationToken,
+) {
+    // events are small, and each one matters
+    drop(stream.set_nodelay(true));
+    let limits = server.limits;
+    let io = TokioIo::new(Writing::new(stream, limits.write_time, server.env.clock));
+    let service = service_fn(move |request| {
+        let server = Arc::clone(&server);
+        async move { Ok::<_, Infallible>(serve_request(&server, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(io, service);
+    let mut connection = std::pin::pin!(connection);
+    // an error of a connection is the client's: it has its answer, or it has left
+    tokio::select! {
+        _ = &mut connection => return,
+        () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    drop(connection.await);
+}
+
+/// The response to one request.
+async fn serve_request<T: Transport, O: Observer>(
+    server: &Server<T, O>,
+    request: Request<Incoming>,
+) -> Response<ReplyBody> {
+    let path = request.uri().path();
+    let bare = path.trim_start_matches("/v1").trim_start_matches('/');
+    let dialect = if bare.starts_with("messages") {
+        Dialect::RawMessages
+    } else {
+        Dialect::for_endpoint(bare)
+    };
+    if path == "/health" && request.method() == Method::GET {
+        return reply::page("{\"status\":\"ok\"}");
+    }
+    match start(server, request).await {
+        Ok(call) => reply::reply(call.0, call.1).await,
+        Err(rejection) => reply::rejection(&rejection, dialect),
+    }
+}
+
+/// Checks a request and starts its call.
+async fn start<T: Transport, O: Observer>(
+    server: &Server<T, O>,
+    request: Request<Incoming>,
+) -> Result<(crate::client::CallStream, Dialect), Rejection> {
+    let (parts, body) = request.into_parts();
+    // before the body is read
+    request::check_head(&parts, server.is_loopback)?;
+    let endpoint = request::endpoint(parts.uri.path())?;
+    request::check_media_type(Dialect::for_endpoint(endpoint), &parts.headers)?;
+    let limits = &server.limits;
+    let body = Limited::new(body, limits.body_bytes).collect();
+    let body = match tokio::time::timeout(limits.body_time, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message = format!("the request body is larger than {} bytes", limits.body_bytes);
+            return Err(Rejection::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "seawall_too_large",
+                message,
+            ));
+        }
+        Ok(Err(_)) => {
+            let message = "the request body broke off";
+            return Err(Rejection::new(
+                StatusCode::BAD_REQUEST,
+                "seawall_bad_request",
+                message,
+            ));
+        }
+        Err(_) => {
+            let message = format!("the request body took longer than {:?}", limits.body_time);
+            return Err(Rejection::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "seawall_slow_body",
+                message,
+            ));
+        }
+    };
+    let (wire, context) = request::translate(&parts, endpoint, body, &server.credentials)?;
+    let dialect = wire.dialect;
+    Ok((server.client.call_wire(wire, context), dialect))
+}
+
+/// A connection whose writes fail once the other side has taken nothing for a while.
+struct Writing {
+    stream: TcpStream,
+    limit: Duration,
+    clock: Clock,
+    /// Runs while a write waits.
+    timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Writing {
+    fn new(stream: TcpStream, limit: Duration, clock: Clock) -> Self {
+        Self {
+            stream,
+            limit,
+            clock,
+            timer: None,
+        }
+    }
+
+    fn timed<V>(&mut self, polled: Poll<io::Result<V>>, cx: &mut Context<'_>) -> Poll<io::Result<V>> {
+        if polled.is_ready() {
+            self.timer = None;
+            return polled;
+        }
+        let (clock, limit) = (self.clock, self.limit);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(async move { clock.sleep(limit).await }));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Writing {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Writing {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.timed(polled, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.timed(polled, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.timed(polled, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,241 @@
+//! Responses to clients: the upstream's bytes, or an error of the dialect.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body, Frame};
+
+use super::request::Rejection;
+use crate::client::{CacheUse, CallError, CallStream, WireHead};
+use crate::dialect::{Dialect, ErrorText};
+use crate::event::{FailureClass, Fate};
+
+/// The body of a response; its error breaks the connection.
+pub(super) type ReplyBody = UnsyncBoxBody<Bytes, Broken>;
+
+/// A stream that ended without its end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the upstream broke the stream")]
+pub(super) struct Broken;
+
+/// Response headers that belong to one connection, or that the server sets itself.
+const DROPPED: [HeaderName; 11] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TRAILER,
+    header::TE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::SET_COOKIE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("x-should-retry"),
+];
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Waits for the beginning of a call's response, and passes the rest on as it comes.
+pub(super) async fn reply(mut call: CallStream, dialect: Dialect) -> Response<ReplyBody> {
+    let first = call.next_wire().await;
+    let facts = facts(&call);
+    let mut response = match first {
+        Some((head, bytes)) => {
+            let mut response = Response::new(Passing::new(call, dialect, bytes).boxed_unsync());
+            copy_head(&mut response, &head);
+            response
+        }
+        None => {
+            if let Some(Err(error)) = call.end() {
+                error_response(error, call.retry_in(), dialect)
+            } else {
+                // an answer that was stored without its bytes
+                let message = "the answer has no bytes to pass on; try again";
+                let missing = Rejection::new(StatusCode::BAD_GATEWAY, "seawall_internal", message);
+                rejection(&missing, dialect)
+            }
+        }
+    };
+    response.headers_mut().extend(facts);
+    response
+}
+
+fn copy_head(response: &mut Response<ReplyBody>, head: &WireHead) {
+    *response.status_mut() = head.status;
+    let kept = head.headers.iter().filter(|(name, _)| !DROPPED.contains(name));
+    for (name, value) in kept {
+        response.headers_mut().append(name.clone(), value.clone());
+    }
+}
+
+/// The headers that say what seawall did.
+fn facts(call: &CallStream) -> HeaderMap {
+    let (attempts, queued) = call.attempts();
+    let used = match call.cache_use() {
+        CacheUse::Hit => "hit".to_owned(),
+        CacheUse::Replayed => "hit; repeated idempotency key".to_owned(),
+        CacheUse::Shared => "shared".to_owned(),
+        CacheUse::Miss(reason) => format!("miss; {}", reason.brief()),
+        CacheUse::Bypass(reason) => format!("bypass; {}", reason.brief()),
+        CacheUse::None => "bypass".to_owned(),
+    };
+    let facts = [
+        ("x-seawall-call", call.call().0.to_string()),
+        ("x-seawall-cache", used),
+        ("x-seawall-attempts", attempts.to_string()),
+        ("x-seawall-queue-ms", queued.as_millis().to_string()),
+    ];
+    facts
+        .into_iter()
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)))
+        .collect()
+}
+
+/// The response to a request that did not become a call.
+pub(super) fn rejection(rejection: &Rejection, dialect: Dialect) -> Response<ReplyBody> {
+    let text = ErrorText {
+        status: rejection.status.as_u16(),
+        code: rejection.code,
+        message: &rejection.message,
+    };
+    let mut response = json(rejection.status, dialect.format().error(&text).to_string());
+    response
+        .headers_mut()
+        .insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    response
+}
+
+/// The response to a call without an answer: the upstream's own error if it is final, otherwise one of seawall.
+fn error_response(error: &CallError, retry_in: Option<Duration>, dialect: Dialect) -> Response<ReplyBody> {
+    let failure = &error.failure;
+    if let Some(upstream) = error.response.as_deref().filter(|_| failure.status.is_some()) {
+        let body: Bytes = upstream.body.concat().into();
+        let mut response = Response::new(full(body));
+        copy_head(&mut response, &upstream.head);
+        // every attempt that may help was made
+        response
+            .headers_mut()
+            .insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        return response;
+    }
+    let (status, code) = status_of(error);
+    let message = failure.message.to_string();
+    let text = ErrorText {
+        status: status.as_u16(),
+        code,
+        message: &message,
+    };
+    let mut response = json(status, dialect.format().error(&text).to_string());
+    let is_ours = matches!(error.fate, Fate::RateLimited | Fate::CircuitOpen);
+    let headers = response.headers_mut();
+    if is_ours {
+        // a whole number of at least 1: clients hammer at 0
+        let wait = retry_in.map_or(1, |wait| wait.as_secs_f64().ceil().clamp(1.0, 3600.0) as u64);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    } else {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    response
+}
+
+fn status_of(error: &CallError) -> (StatusCode, &'static str) {
+    match (error.fate, error.failure.class) {
+        (Fate::RateLimited, _) => (StatusCode::TOO_MANY_REQUESTS, "seawall_rate_limited"),
+        (Fate::CircuitOpen, _) => (StatusCode::SERVICE_UNAVAILABLE, "seawall_circuit_open"),
+        (_, FailureClass::Deadline) => (StatusCode::GATEWAY_TIMEOUT, "seawall_deadline"),
+        (_, FailureClass::Invalid) => (StatusCode::UNPROCESSABLE_ENTITY, "seawall_invalid_request"),
+        (_, FailureClass::Internal) => (StatusCode::INTERNAL_SERVER_ERROR, "seawall_internal"),
+        _ => (StatusCode::BAD_GATEWAY, "seawall_upstream_failed"),
+    }
+}
+
+fn json(status: StatusCode, body: String) -> Response<ReplyBody> {
+    let mut response = Response::new(full(body.into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn full(body: Bytes) -> ReplyBody {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A page with a short text, such as that of `/health`.
+pub(super) fn page(text: &'static str) -> Response<ReplyBody> {
+    json(StatusCode::OK, text.to_owned())
+}
+
+/// The body of a call's response, as it comes.
+struct Passing {
+    call: CallStream,
+    dialect: Dialect,
+    first: Option<Bytes>,
+    /// True if events were passed on, so that an error can be one more.
+    is_stream: bool,
+    /// True once the error event was sent.
+    broken: bool,
+}
+
+impl Passing {
+    fn new(call: CallStream, dialect: Dialect, first: Bytes) -> Self {
+        let is_stream = first.ends_with(b"\n\n") || first.ends_with(b"\r\n\r\n") || first.ends_with(b"\r\r");
+        Self {
+            call,
+            dialect,
+            first: Some(first),
+            is_stream,
+            broken: false,
+        }
+    }
+
+    /// The last event of a stream that broke.
+    fn error_event(&self, end: &CallError) -> Bytes {
+        let message = end.failure.message.to_string();
+        let text = ErrorText {
+            status: 502,
+            code: "seawall_stream_broken",
+            message: &message,
+        };
+        let format = self.dialect.format();
+        let error = format.stream_error(&text);
+        match format.error_event() {
+            Some(name) => format!("event: {name}\ndata: {error}\n\n"),
+            None => format!("data: {error}\n\n"),
+        }
+        .into()
+    }
+}
+
+impl Body for Passing {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if self.broken {
+            return Poll::Ready(Some(Err(Broken)));
+        }
+        if let Some((_, bytes)) = ready!(self.call.poll_next_wire(cx)) {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        let broken = match self.call.end() {
+            Some(Ok(_)) => return Poll::Ready(None),
+            Some(Err(error)) if self.is_stream => Some(self.error_event(error)),
+            Some(Err(_)) | None => None,
+        };
+        self.broken = true;
+        Poll::Ready(Some(broken.map(Frame::data).ok_or(Broken)))
+    }
+}

@@ -1,0 +1,221 @@
+//! A request of a client: the checks before it counts, and its translation for the client core.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde_json::{Map, Value};
+
+use super::tenant::{Credentials, KEY_HEADERS};
+use crate::client::{CallContext, WireRequest};
+use crate::dialect::Dialect;
+use crate::event::Origin;
+
+/// A request that is rejected before it becomes a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rejection {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+impl Rejection {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// The endpoints that are served without `/v1` too.
+const BARE: [&str; 7] = [
+    "chat/completions",
+    "completions",
+    "responses",
+    "embeddings",
+    "messages",
+    "messages/count_tokens",
+    "models",
+];
+
+/// Request headers that go upstream, besides those that start with one of [`PREFIXES`].
+const PASSED: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::ACCEPT,
+    header::USER_AGENT,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+
+/// The families of request headers that go upstream.
+const PREFIXES: [&str; 5] = [
+    "openai-",
+    "anthropic-",
+    "x-stainless-",
+    "x-request-id",
+    "x-client-",
+];
+
+/// The endpoint that a path names: `/v1/chat/completions` or `/chat/completions`.
+pub(super) fn endpoint(path: &str) -> Result<&str, Rejection> {
+    let bare = path.trim_start_matches('/');
+    let endpoint = path
+        .strip_prefix("/v1/")
+        .or_else(|| BARE.contains(&bare).then_some(bare));
+    endpoint.filter(|endpoint| !endpoint.is_empty()).ok_or_else(|| {
+        let message = format!("no endpoint {path}: the base URL of this gateway ends in /v1");
+        Rejection::new(StatusCode::NOT_FOUND, "seawall_not_found", message)
+    })
+}
+
+/// Rejects requests that a browser may send on behalf of a foreign page, and such whose length is ambiguous.
+pub(super) fn check_head(parts: &Parts, is_loopback: bool) -> Result<(), Rejection> {
+    let headers = &parts.headers;
+    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
+        let message = "both Content-Length and Transfer-Encoding: send one of them";
+        return Err(Rejection::new(
+            StatusCode::BAD_REQUEST,
+            "seawall_bad_request",
+            message,
+        ));
+    }
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let host = text(header::HOST).or(parts.uri.authority().map(http::uri::Authority::as_str));
+    // any name may be resolved to this machine by a foreign page (DNS rebinding)
+    if is_loopback && !host.is_some_and(is_local) {
+        let message = format!(
+            "Host {:?} is not this machine: use 127.0.0.1 or localhost",
+            host.unwrap_or_default()
+        );
+        return Err(Rejection::new(StatusCode::FORBIDDEN, "seawall_bad_host", message));
+    }
+    if let Some(origin) = text(header::ORIGIN)
+        && origin.split_once("://").map(|(_, origin)| origin) != host
+    {
+        let message =
+            format!("Origin {origin:?} is a foreign page: this gateway serves programs, not browsers");
+        return Err(Rejection::new(
+            StatusCode::FORBIDDEN,
+            "seawall_bad_origin",
+            message,
+        ));
+    }
+    Ok(())
+}
+
+fn is_local(host: &str) -> bool {
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(host, |(name, _)| name);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Rejects a body that is not labelled as JSON, where JSON is expected.
+pub(super) fn check_media_type(dialect: Dialect, headers: &HeaderMap) -> Result<(), Rejection> {
+    let Some(kind) = headers.get(header::CONTENT_TYPE).filter(|_| dialect.is_known()) else {
+        return Ok(());
+    };
+    let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind == "application/json" || kind.ends_with("+json") {
+        return Ok(());
+    }
+    let message = format!("Content-Type {kind:?} is not JSON: send application/json");
+    Err(Rejection::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "seawall_media_type",
+        message,
+    ))
+}
+
+/// The request to pass on, and the options of its call.
+pub(super) fn translate(
+    parts: &Parts,
+    endpoint: &str,
+    body: Bytes,
+    credentials: &Credentials,
+) -> Result<(WireRequest, CallContext), Rejection> {
+    let dialect = if parts.method == Method::POST {
+        Dialect::for_endpoint(endpoint)
+    } else if endpoint.starts_with("messages") {
+        Dialect::RawMessages
+    } else {
+        Dialect::Raw
+    };
+    let fields = if dialect.is_known() {
+        // the depth of nesting is bounded by the parser, at 128
+        let fields: Result<Map<String, Value>, _> = serde_json::from_slice(&body);
+        fields.map_err(|error| {
+            let message = format!("the request body is not a JSON object: {error}");
+            Rejection::new(StatusCode::BAD_REQUEST, "seawall_bad_json", message)
+        })?
+    } else {
+        Map::new()
+    };
+    let mut wire = WireRequest::new(dialect, endpoint, body, fields);
+    wire.method = parts.method.clone();
+    wire.query = parts.uri.query().map(str::to_owned);
+    wire.headers = passed_headers(&parts.headers, credentials);
+    let headers = &parts.headers;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let directives = [
+        text("cache-control").unwrap_or_default(),
+        text("x-seawall-cache").unwrap_or_default(),
+    ];
+    let has = |word: &str| {
+        let mut words = directives.iter().flat_map(|value| value.split(','));
+        words.any(|one| one.trim().eq_ignore_ascii_case(word))
+    };
+    let context = CallContext {
+        user: credentials.tenant(headers),
+        origin: Origin::Gateway,
+        deadline: deadline(&text),
+        fresh: ["no-store", "no-cache", "bypass", "refresh"].into_iter().any(has),
+        cacheable: dialect == Dialect::Embeddings,
+        idempotency_key: text("idempotency-key").map(|key| key.trim_matches('"').to_owned()),
+        ..CallContext::default()
+    };
+    Ok((wire, context))
+}
+
+/// The headers that go upstream: an allow-list, so that cookies and what proxies add stay here.
+fn passed_headers(headers: &HeaderMap, credentials: &Credentials) -> HeaderMap {
+    let is_passed = |name: &HeaderName| {
+        PASSED.contains(name)
+            || PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+            || (credentials.are_passed_on() && KEY_HEADERS.contains(name))
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| is_passed(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// The shortest of the limits that the client states: `x-seawall-deadline` and those of SDKs. In seconds.
+fn deadline<'a>(text: &dyn Fn(&str) -> Option<&'a str>) -> Option<Duration> {
+    let names = [
+        "x-seawall-deadline",
+        "x-stainless-timeout",
+        "x-stainless-read-timeout",
+    ];
+    names
+        .iter()
+        .filter_map(|name| text(name)?.trim().trim_end_matches('s').parse::<f64>().ok())
+        .filter(|seconds| seconds.is_finite() && *seconds > 0.0)
+        .filter_map(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .min()
+}
