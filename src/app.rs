@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod control_room;
 mod exit;
+mod keys;
 mod options;
 mod output;
 mod picture;
@@ -107,8 +108,9 @@ fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
             complain("`seawall serve` needs an address: add --listen 127.0.0.1:4000");
             Ok(USAGE)
         }
-        Some(Mode::Serve { log }) => runtime.block_on(serve::serve(cli, *log, exits)),
+        Some(Mode::Serve { log, .. }) => runtime.block_on(serve::serve(cli, *log, exits)),
         Some(Mode::Picture { file, size }) => picture(file, size, cli.overwrite),
+        Some(Mode::Key { action }) => keys::run(cli, action),
         Some(Mode::Scenarios) => subcommands::scenarios(),
         Some(Mode::Policy { name, settings }) => policy(name, *settings),
         Some(Mode::Fuzz { count, journal }) => {

@@ -24,7 +24,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use tenant::Credentials;
+pub(crate) use tenant::hex;
+pub use tenant::{Credentials, KeyRing};
 
 use crate::client::{Env, ResilientClient, Transport};
 use crate::event::Observer;
@@ -83,14 +84,16 @@ pub enum GatewayError {
         error: std::io::Error,
     },
     /// Anyone in the network could use the upstream.
-    #[error("{address} is reachable from other machines: listen on 127.0.0.1, or add a gateway key first")]
+    #[error(
+        "{address} is reachable from other machines: listen on 127.0.0.1, or add a gateway key first: seawall key add NAME"
+    )]
     Exposed {
         /// The address.
         address: SocketAddr,
     },
     /// Any program on this machine could use the upstream's key.
     #[error(
-        "seawall holds the key of the upstream, so that clients need a key of their own: add a gateway key, or use --no-auth"
+        "seawall holds the key of the upstream, so that clients need a key of their own: seawall key add NAME, or use --no-auth"
     )]
     KeyWithoutAuth,
 }

@@ -84,6 +84,7 @@ const USED: &[(&str, &[&str])] = &[
         "serve",
         &[
             "listen",
+            "keys_file",
             "no_auth",
             "upstream",
             "headers",
@@ -129,6 +130,7 @@ const USED: &[(&str, &[&str])] = &[
             "theme",
         ],
     ),
+    ("key", &["keys_file"]),
     ("compare", &["seed", "overwrite"]),
     ("fuzz", &["seed", "journal", "overwrite"]),
     ("replay", &["users", "no_mouse", "ascii", "color", "theme"]),
@@ -215,6 +217,31 @@ fn inherit(cli: &mut Cli, matches: &ArgMatches) -> Result<(), String> {
     {
         set(policy, cli.policy.clone(), "policy")?;
     }
+    if let Some(Mode::Serve {
+        policy,
+        semantic,
+        journal,
+        ..
+    }) = &cli.mode
+    {
+        // the control room and this subcommand read the same options
+        if let Some(policy) = policy {
+            set(
+                &mut is_given(matches, "policy").then(|| cli.policy.clone()),
+                policy.clone(),
+                "policy",
+            )?;
+            cli.policy.clone_from(policy);
+        }
+        let given = is_given(matches, "semantic");
+        if let Some(semantic) = semantic {
+            set(&mut cli.semantic.filter(|_| given), *semantic, "semantic")?;
+            cli.semantic = Some(*semantic);
+        }
+        if let Some(journal) = journal {
+            set(&mut cli.journal, journal.clone(), "journal")?;
+        }
+    }
     if let Some(Mode::Run { journal, .. } | Mode::Fuzz { journal, .. }) = &mut cli.mode
         && let Some(outer) = cli.journal.take()
     {
@@ -240,7 +267,7 @@ mod tests {
             "semantic" => "on",
             "faults" => "outage",
             "seed" | "max_tokens" => "31",
-            "record" | "api_key_file" | "ca_file" | "journal" | "prompts" => "a-file",
+            "record" | "api_key_file" | "keys_file" | "ca_file" | "journal" | "prompts" => "a-file",
             "color" => "never",
             "theme" => "high-contrast",
             "load" => "3/s 5s",
@@ -256,6 +283,7 @@ mod tests {
         &["tour"],
         &["simulate"],
         &["serve"],
+        &["key", "list"],
         &["simulate", "--upstream", "http://127.0.0.1:9"],
         &["run", "outage"],
         &["run", "outage", "--real"],
@@ -290,6 +318,7 @@ mod tests {
             "api_key_file" => |cli| format!("{:?}", cli.api_key_file),
             "ca_file" => |cli| format!("{:?}", cli.ca_file),
             "listen" => |cli| format!("{:?}", cli.listen),
+            "keys_file" => |cli| format!("{:?}", cli.keys_file),
             "no_auth" => |cli| format!("{}", cli.no_auth),
             "semantic" => |cli| format!("{:?}", cli.semantic),
             "users" => |cli| format!("{:?}", cli.users),
@@ -392,6 +421,20 @@ mod tests {
     }
 
     #[test]
+    fn serve_takes_its_options_on_both_sides() {
+        let options = ["--policy", "p", "--semantic", "shadow", "--journal", "j"];
+        let before = parse([&["seawall"], &options[..], &["serve"]].concat()).unwrap();
+        let after = parse([&["seawall", "serve"], &options[..]].concat()).unwrap();
+        for cli in [before, after] {
+            assert_eq!(
+                (cli.policy.as_str(), cli.journal),
+                ("p", Some(std::path::PathBuf::from("j")))
+            );
+            assert_eq!(cli.semantic, Some(super::super::cli::SemanticChoice::Shadow));
+        }
+    }
+
+    #[test]
     fn errors_name_the_option_and_the_remedy() {
         for (line, message) in [
             (
@@ -417,6 +460,14 @@ mod tests {
             (
                 &["--policy", "a", "run", "outage", "--policy", "b"],
                 "--policy is given twice",
+            ),
+            (
+                &["--policy", "a", "serve", "--policy", "b"],
+                "--policy is given twice",
+            ),
+            (
+                &["--journal", "a", "serve", "--journal", "b"],
+                "--journal is given twice",
             ),
             (
                 &["--journal", "a", "run", "outage", "--journal", "b"],

@@ -128,6 +128,11 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "ADDR", global = true)]
     pub(crate) listen: Option<std::net::SocketAddr>,
 
+    /// File of the gateway keys of --listen, which `seawall key` changes [default:
+    /// $XDG_CONFIG_HOME/seawall/keys.toml]
+    #[arg(long = "keys", value_name = "FILE", env = "SEAWALL_KEYS", global = true)]
+    pub(crate) keys_file: Option<PathBuf>,
+
     /// Let any program on this machine use the upstream's key through --listen
     #[arg(long, global = true)]
     pub(crate) no_auth: bool,
@@ -206,6 +211,21 @@ pub(crate) enum Mode {
         /// Format of the log on stderr
         #[arg(long, value_name = "FORM", value_enum, default_value_t)]
         log: LogFormat,
+        /// Policy of all guards: production, exercise, or a file
+        #[arg(long, value_name = "FILE|PRESET")]
+        policy: Option<String>,
+        /// Initial mode of the semantic cache
+        #[arg(long, value_name = "MODE", value_enum)]
+        semantic: Option<SemanticChoice>,
+        /// Write every event to this new file
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
+    },
+    /// Add, list and remove gateway keys: with one, clients of --listen need a key, and its name is their user
+    Key {
+        /// The change
+        #[command(subcommand)]
+        action: KeyAction,
     },
     /// Run a scenario without a screen and check its expectations
     Run {
@@ -306,6 +326,23 @@ pub(crate) enum Mode {
         /// Size in columns and rows
         #[arg(long, value_name = "WxH", default_value = "120x40")]
         size: String,
+    },
+}
+
+/// The changes to gateway keys.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum KeyAction {
+    /// Make a key and print it, once: only its hash is kept
+    Add {
+        /// Name of the client: the user on screens and in [limit.users.NAME] of the policy
+        name: String,
+    },
+    /// List the names
+    List,
+    /// Remove a key
+    Remove {
+        /// Name of the client
+        name: String,
     },
 }
 

@@ -8,6 +8,6 @@ mod server;
 
 pub(crate) use ca::ca_file;
 pub(crate) use header::headers;
-pub(crate) use key::{api_key, embedder_key};
+pub(crate) use key::{api_key, check_private, embedder_key};
 pub(crate) use labels::{add_labels, labels_file};
 pub(crate) use server::{embedder, exposure, upstream};

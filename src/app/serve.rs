@@ -9,11 +9,11 @@ use serde_json::json;
 use super::cli::{Cli, LogFormat};
 use super::control_room::start;
 use super::exit::Exits;
-use super::options;
 use super::output::OutputFile;
+use super::{keys, options};
 use crate::drills::smoke;
 use crate::event::EventKind;
-use crate::gateway::{Credentials, Gateway, GatewayConfig, GatewayLimits};
+use crate::gateway::{Credentials, Gateway, GatewayConfig, GatewayError, GatewayLimits};
 use crate::session::Session;
 use crate::session::bus::Bus;
 use crate::text::SafeText;
@@ -25,12 +25,13 @@ const LINES_EVERY: Duration = Duration::from_millis(200);
 /// Starts the gateway that `--listen` asks for. `holds_key`: seawall has the key of the upstream.
 pub(crate) async fn gateway(cli: &Cli, session: &Session, holds_key: bool) -> eyre::Result<Option<Gateway>> {
     let Some(listen) = cli.listen else { return Ok(None) };
-    if holds_key && !cli.no_auth {
-        return Err(crate::gateway::GatewayError::KeyWithoutAuth.into());
+    let credentials = Credentials::of_clients(holds_key).with_keys(keys::load(cli)?);
+    if holds_key && !credentials.are_required() && !cli.no_auth {
+        return Err(GatewayError::KeyWithoutAuth.into());
     }
     let config = GatewayConfig {
         listen,
-        credentials: Credentials::of_clients(holds_key),
+        credentials,
         limits: GatewayLimits::default(),
     };
     let gateway = Gateway::start(config, session.client().clone(), session.env()).await?;

@@ -150,6 +150,7 @@ async fn start<T: Transport, O: Observer>(
     let (parts, body) = request.into_parts();
     // before the body is read
     request::check_head(&parts, server.is_loopback)?;
+    let user = server.credentials.tenant(&parts.headers)?;
     let endpoint = request::endpoint(parts.uri.path())?;
     request::check_media_type(Dialect::for_endpoint(endpoint), &parts.headers)?;
     let limits = &server.limits;
@@ -181,7 +182,7 @@ async fn start<T: Transport, O: Observer>(
             ));
         }
     };
-    let (wire, context) = request::translate(&parts, endpoint, body, &server.credentials)?;
+    let (wire, context) = request::translate(&parts, endpoint, body, &server.credentials, user)?;
     let dialect = wire.dialect;
     Ok((server.client.call_wire(wire, context), dialect))
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::tenant::{Credentials, KEY_HEADERS};
 use crate::client::{CallContext, WireRequest};
 use crate::dialect::Dialect;
-use crate::event::Origin;
+use crate::event::{Origin, UserId};
 
 /// A request that is rejected before it becomes a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +147,7 @@ pub(super) fn translate(
     endpoint: &str,
     body: Bytes,
     credentials: &Credentials,
+    user: UserId,
 ) -> Result<(WireRequest, CallContext), Rejection> {
     let dialect = if parts.method == Method::POST {
         Dialect::for_endpoint(endpoint)
@@ -180,7 +181,7 @@ pub(super) fn translate(
         words.any(|one| one.trim().eq_ignore_ascii_case(word))
     };
     let context = CallContext {
-        user: credentials.tenant(headers),
+        user,
         origin: Origin::Gateway,
         deadline: deadline(&text),
         fresh: ["no-store", "no-cache", "bypass", "refresh"].into_iter().any(has),

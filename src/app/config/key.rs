@@ -47,7 +47,8 @@ pub(crate) fn api_key(
     Ok(found)
 }
 
-fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
+/// Fails if other users can read the file.
+pub(crate) fn check_private(path: &Path) -> Result<(), ConfigError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -63,6 +64,11 @@ fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
             });
         }
     }
+    Ok(())
+}
+
+fn key_file(path: &Path) -> Result<ApiKey, ConfigError> {
+    check_private(path)?;
     let text = read_limited(path, MAX_FILE_BYTES, "key file")?;
     let key = text.lines().next().unwrap_or_default().trim().to_owned();
     if key.is_empty() {

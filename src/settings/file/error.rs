@@ -123,6 +123,21 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
+    /// A file of gateway keys without a key.
+    #[error(
+        "no gateway key in {}: add one with seawall key add NAME",
+        printable_path(path)
+    )]
+    NoKeys {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A name of a gateway key that cannot be used.
+    #[error("seawall key: {message}")]
+    KeyName {
+        /// The problem, and what to do instead.
+        message: String,
+    },
     /// A certificate file that cannot be used.
     #[error("--ca-file {}: {message}", path.display())]
     CaFile {
