@@ -65,7 +65,7 @@ impl Default for GatewayLimits {
 pub struct GatewayConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// How clients identify themselves.
+    /// The way in which clients identify themselves.
     pub credentials: Credentials,
     /// Bounds on what clients may do.
     pub limits: GatewayLimits,

@@ -32,6 +32,7 @@ macro_rules! frame_events {
             | EventKind::LoadEnded { .. }
             | EventKind::Suspended { .. }
             | EventKind::Notice { .. }
+            | EventKind::GatewayListening { .. }
             | EventKind::TaskPanicked { .. }
     };
 }

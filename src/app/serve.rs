@@ -35,9 +35,8 @@ pub(crate) async fn gateway(cli: &Cli, session: &Session, holds_key: bool) -> ey
         limits: GatewayLimits::default(),
     };
     let gateway = Gateway::start(config, session.client().clone(), session.env()).await?;
-    let text = format!("gateway at http://{}/v1", gateway.address());
-    session.engine().emit(EventKind::Notice {
-        text: SafeText::new(&text),
+    session.engine().emit(EventKind::GatewayListening {
+        address: SafeText::new(&gateway.address().to_string()),
     });
     Ok(Some(gateway))
 }

@@ -72,7 +72,7 @@ pub struct Answer {
     /// The response headers, raw. `None` for a stored answer: request ids and limits of an old response would
     /// mislead.
     pub headers: Option<Arc<HeaderMap>>,
-    /// The response as it came, of a call whose bytes pass unchanged.
+    /// The unchanged response, if the bytes of the call pass unchanged.
     pub wire: Option<Arc<WireResponse>>,
     /// The response without the fields that are above.
     pub(super) fields: Value,
@@ -180,7 +180,7 @@ pub struct CallError {
     /// The response headers of the last attempt, raw; `None` if it had no response. The status is that of the
     /// failure.
     pub headers: Option<Arc<HeaderMap>>,
-    /// The error response of the last attempt as it came, of a call whose bytes pass unchanged; the body up to 64 KiB.
+    /// The unchanged error response of the last attempt, if the bytes of the call pass unchanged; at most 64 KiB of body.
     pub response: Option<Arc<WireResponse>>,
 }
 

@@ -97,6 +97,11 @@ pub enum EventKind {
         /// The time of waking.
         until: Timestamp,
     },
+    /// The gateway serves clients.
+    GatewayListening {
+        /// The address, such as `127.0.0.1:4000`.
+        address: SafeText,
+    },
     /// A message for the log that belongs to no call.
     Notice {
         /// The message.

@@ -30,14 +30,14 @@ use crate::time::Clock;
 
 /// Bytes of the head of a request; a larger one gets 431.
 const HEAD_BYTES: usize = 64 << 10;
-/// The pause after an accept that failed for want of descriptors.
+/// The pause after an accept that failed because descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The answer to a connection above the limit.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
 connection: close\r\ncontent-length: 129\r\n\r\n\
 {\"error\":{\"message\":\"too many connections to seawall; retry later\",\"type\":\"server_error\",\"code\":\"seawall_too_many_connections\"}}\n";
 
-/// What all connections share.
+/// State shared by all connections.
 pub(super) struct Server<T: Transport, O: Observer> {
     pub(super) client: ResilientClient<T, O>,
     pub(super) env: Env,

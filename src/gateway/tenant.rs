@@ -18,7 +18,7 @@ pub(super) const KEY_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("api-key"),
 ];
 
-/// How clients identify themselves.
+/// The way in which clients identify themselves.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// True if seawall sends a key of its own upstream: those of clients are not passed on.

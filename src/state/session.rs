@@ -35,6 +35,9 @@ pub struct Session {
     pub faults: FaultProfile,
     /// Faults injected.
     pub injected: u64,
+    /// The address of the gateway, if it serves clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<SafeText>,
     /// The latest load, running or ended.
     #[serde(default)]
     pub load: Option<LoadRun>,
@@ -114,6 +117,7 @@ impl Session {
                 self.policy.cache.enabled = *on;
                 self.policy_label = self.label();
             }
+            EventKind::GatewayListening { address } => self.gateway = Some(address.clone()),
             EventKind::UpstreamProbed { health } => self.probed(health),
             EventKind::AttemptEnded {
                 result: AttemptResult::Failed { failure },

@@ -445,6 +445,7 @@ impl Timeline {
             | EventKind::FaultInjected { .. }
             | EventKind::BurstEnded { .. }
             | EventKind::Notice { .. }
+            | EventKind::GatewayListening { .. }
             | EventKind::TaskPanicked { .. }
             | EventKind::CallStarted { .. }
             | EventKind::CacheBypassed { .. }

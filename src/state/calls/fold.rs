@@ -40,6 +40,7 @@ impl Calls {
             | EventKind::LoadEnded { .. }
             | EventKind::Suspended { .. }
             | EventKind::Notice { .. }
+            | EventKind::GatewayListening { .. }
             | EventKind::TaskPanicked { .. }
             | call_events!()
             | cache_events!()

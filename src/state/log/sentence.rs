@@ -103,6 +103,10 @@ impl About<'_> {
                 let wakes = until.as_secs_f64();
                 Some((LogKind::Note, format!("machine suspended until {wakes:.1}")))
             }
+            EventKind::GatewayListening { address } => Some((
+                LogKind::Note,
+                format!("gateway at http://{}/v1", address.single_line()),
+            )),
             EventKind::Notice { text } => Some((LogKind::Note, text.single_line())),
             EventKind::TaskPanicked { text } => Some((
                 LogKind::Fail,

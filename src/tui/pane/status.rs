@@ -202,7 +202,18 @@ fn wording(view: &View<'_>) -> Wording {
                 burst_text(view),
             );
         }
-        Status::Ready => return Wording::calm("Ready. Nothing has been sent yet.", cost(view)),
+        Status::Ready => {
+            let sentence = match &state.session.gateway {
+                Some(address) => {
+                    format!(
+                        "Ready. Set the base URL of your app to http://{}/v1",
+                        address.single_line()
+                    )
+                }
+                None => "Ready. Nothing has been sent yet.".to_owned(),
+            };
+            return Wording::calm(sentence, cost(view));
+        }
     };
     Wording {
         chip: Some(chip),
@@ -713,6 +724,9 @@ mod tests {
              built-in simulator: no network, no cost"
         );
         assert_eq!(counts_at(&fixture, 120), " no calls yet");
+        fixture.state.session.gateway = Some("127.0.0.1:4000".into());
+        let ready = sentence_at(&fixture, 120);
+        assert!(ready.starts_with(" Ready. Set the base URL of your app to http://127.0.0.1:4000/v1 "));
         let text = " 1 call in flight; none ended in the last 5 s";
         fixture.state.calls.totals.started = 1;
         assert_eq!(sentence_at(&fixture, 60), text);

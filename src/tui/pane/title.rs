@@ -72,6 +72,12 @@ fn left_wordings(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
         (Some(host), false) if network => Some(format!("{host} (network)")),
         (host, _) => host.clone(),
     };
+    // the port alone: the sentence before the first call has the whole address
+    let gateway = session.gateway.as_ref().and_then(|address| {
+        let port = address.rsplit_once(':')?.1;
+        Some(format!("gateway :{port} {} ", theme.glyphs.dot))
+    });
+    let place = place.map(|place| gateway.unwrap_or_default() + &place);
     let model = model.filter(|_| !simulated);
     let choices = [
         [file.clone(), place.clone(), model, seed, policy.clone()],
@@ -220,6 +226,16 @@ mod tests {
         session.faults.set_rate(FaultKind::Unavailable, 0.6);
         session.faults.set_rate(FaultKind::Reset, 0.15);
         fixture
+    }
+
+    #[test]
+    fn the_port_of_the_gateway_comes_before_the_upstream() {
+        let mut fixture = outage();
+        fixture.state.session.gateway = Some("127.0.0.1:4000".into());
+        for width in [80, 120] {
+            let title = title(&fixture, width);
+            assert!(title.contains("gateway :4000 · simulator"), "{title}");
+        }
     }
 
     #[test]
