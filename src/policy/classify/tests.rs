@@ -81,6 +81,14 @@ fn facts(failure: &Failure) -> (C, P, S) {
     (failure.class, failure.phase, sample(failure))
 }
 
+/// Clients, and another seawall in front of this one, read error messages for phrases of servers.
+#[test]
+fn the_message_of_an_empty_answer_does_not_claim_a_context_error() {
+    let message = broken(false, BodyProblem::Empty).message;
+    let relayed = respond(502, &[], &format!(r#"{{"error":{{"message":"{message}"}}}}"#));
+    assert_ne!(relayed.class, C::ContextLength);
+}
+
 #[test]
 fn fault_matrix_before_the_response() {
     let reset = |unsent| classify(&UPSTREAM, &Observed::ResetBeforeHeaders { unsent });

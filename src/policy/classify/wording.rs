@@ -338,7 +338,7 @@ pub(super) fn body(
         BodyProblem::Empty => sentence(
             &format!("empty response from {host}"),
             "",
-            "llama-cpp-python does this if the prompt is too long",
+            "llama-cpp-python answers an overlong prompt like this",
         ),
         BodyProblem::Compressed { encoding } => sentence(
             &format!(
