@@ -122,6 +122,11 @@ impl Dialect {
         !matches!(self, Self::Raw | Self::RawMessages)
     }
 
+    /// Returns true for the formats of the Anthropic API.
+    pub fn is_anthropic(self) -> bool {
+        matches!(self, Self::Messages | Self::RawMessages)
+    }
+
     /// The request in the terms of chat completions. Every field of the body stays, so that two views are equal
     /// only if their bodies are.
     pub fn view(self, body: Map<String, Value>) -> ChatRequest {

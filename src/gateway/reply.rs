@@ -39,6 +39,10 @@ const DROPPED: [HeaderName; 11] = [
 ];
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+/// The longest wait that an upstream may ask of clients, some of which sleep for as long as it says.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Waits for the beginning of a call's response, and passes the rest on as it comes.
 pub(super) async fn reply(mut call: CallStream, dialect: Dialect) -> Response<ReplyBody> {
@@ -117,13 +121,17 @@ fn error_response(error: &CallError, retry_in: Option<Duration>, dialect: Dialec
         let body: Bytes = upstream.body.concat().into();
         let mut response = Response::new(full(body));
         copy_head(&mut response, &upstream.head);
+        let headers = response.headers_mut();
         // every attempt that may help was made
-        response
-            .headers_mut()
-            .insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        if headers.remove(RETRY_AFTER_MS).is_some() | headers.remove(header::RETRY_AFTER).is_some()
+            && let Some(hint) = &failure.hint
+        {
+            headers.insert(header::RETRY_AFTER, whole_seconds(hint.wait, MAX_RETRY_AFTER));
+        }
         return response;
     }
-    let (status, code) = status_of(error);
+    let (status, code) = status_of(error, dialect);
     let message = failure.message.to_string();
     let text = ErrorText {
         status: status.as_u16(),
@@ -134,23 +142,50 @@ fn error_response(error: &CallError, retry_in: Option<Duration>, dialect: Dialec
     let is_ours = matches!(error.fate, Fate::RateLimited | Fate::CircuitOpen);
     let headers = response.headers_mut();
     if is_ours {
-        // a whole number of at least 1: clients hammer at 0
-        let wait = retry_in.map_or(1, |wait| wait.as_secs_f64().ceil().clamp(1.0, 3600.0) as u64);
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+        let wait = retry_in.unwrap_or_default();
+        headers.insert(header::RETRY_AFTER, whole_seconds(wait, Duration::from_hours(1)));
     } else {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     response
 }
 
-fn status_of(error: &CallError) -> (StatusCode, &'static str) {
-    match (error.fate, error.failure.class) {
+/// A wait as a whole number of at least 1, because clients hammer at 0.
+fn whole_seconds(wait: Duration, most: Duration) -> HeaderValue {
+    let wait = wait.clamp(Duration::from_secs(1), most);
+    HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
+fn status_of(error: &CallError, dialect: Dialect) -> (StatusCode, &'static str) {
+    let failure = &error.failure;
+    match (error.fate, failure.class) {
         (Fate::RateLimited, _) => (StatusCode::TOO_MANY_REQUESTS, "seawall_rate_limited"),
         (Fate::CircuitOpen, _) => (StatusCode::SERVICE_UNAVAILABLE, "seawall_circuit_open"),
         (_, FailureClass::Deadline) => (StatusCode::GATEWAY_TIMEOUT, "seawall_deadline"),
+        (_, class) if failure.status.is_some() => {
+            (status_of_error_event(class, dialect), "seawall_upstream_failed")
+        }
         (_, FailureClass::Invalid) => (StatusCode::UNPROCESSABLE_ENTITY, "seawall_invalid_request"),
         (_, FailureClass::Internal) => (StatusCode::INTERNAL_SERVER_ERROR, "seawall_internal"),
         _ => (StatusCode::BAD_GATEWAY, "seawall_upstream_failed"),
+    }
+}
+
+/// The status that belongs to an error that came under a success status, before any content. SDKs choose their
+/// exception by it.
+fn status_of_error_event(class: FailureClass, dialect: Dialect) -> StatusCode {
+    use FailureClass as C;
+    match class {
+        C::RateLimited | C::Quota => StatusCode::TOO_MANY_REQUESTS,
+        C::Overloaded if dialect.is_anthropic() => {
+            StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+        }
+        C::Overloaded | C::Unavailable | C::Loading => StatusCode::SERVICE_UNAVAILABLE,
+        C::Invalid | C::ContextLength | C::Unsupported => StatusCode::BAD_REQUEST,
+        C::Auth => StatusCode::UNAUTHORIZED,
+        C::NotFound => StatusCode::NOT_FOUND,
+        C::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::BAD_GATEWAY,
     }
 }
 
@@ -179,8 +214,16 @@ struct Passing {
     first: Option<Bytes>,
     /// True if events were passed on, so that an error can be one more.
     is_stream: bool,
-    /// True once the error event was sent.
-    broken: bool,
+    /// Set once the stream is broken.
+    breaking: Option<Breaking>,
+}
+
+/// The last steps of a broken stream.
+#[derive(Clone, Copy)]
+enum Breaking {
+    /// All bytes are given to the connection, which drops those that it has not written when it breaks.
+    Flush,
+    Break,
 }
 
 impl Passing {
@@ -191,7 +234,7 @@ impl Passing {
             dialect,
             first: Some(first),
             is_stream,
-            broken: false,
+            breaking: None,
         }
     }
 
@@ -224,18 +267,28 @@ impl Body for Passing {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        if self.broken {
-            return Poll::Ready(Some(Err(Broken)));
+        match self.breaking {
+            None => {}
+            // the connection writes what it has when no more is ready
+            Some(Breaking::Flush) => {
+                self.breaking = Some(Breaking::Break);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Some(Breaking::Break) => return Poll::Ready(Some(Err(Broken))),
         }
         if let Some((_, bytes)) = ready!(self.call.poll_next_wire(cx)) {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        let broken = match self.call.end() {
+        let event = match self.call.end() {
             Some(Ok(_)) => return Poll::Ready(None),
-            Some(Err(error)) if self.is_stream => Some(self.error_event(error)),
-            Some(Err(_)) | None => None,
+            Some(Err(error)) if self.is_stream => self.error_event(error),
+            Some(Err(_)) | None => Bytes::new(),
         };
-        self.broken = true;
-        Poll::Ready(Some(broken.map(Frame::data).ok_or(Broken)))
+        self.breaking = Some(Breaking::Flush);
+        if event.is_empty() {
+            return self.poll_frame(cx);
+        }
+        Poll::Ready(Some(Ok(Frame::data(event))))
     }
 }

@@ -42,23 +42,24 @@ const BARE: [&str; 7] = [
 ];
 
 /// Request headers that go upstream, besides those that start with one of [`PREFIXES`].
-const PASSED: [HeaderName; 6] = [
+const PASSED: [HeaderName; 9] = [
     header::CONTENT_TYPE,
     header::ACCEPT,
+    header::ACCEPT_LANGUAGE,
+    // the app's name, for OpenRouter
+    HeaderName::from_static("http-referer"),
+    header::REFERER,
     header::USER_AGENT,
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
 ];
 
-/// The families of request headers that go upstream.
-const PREFIXES: [&str; 5] = [
-    "openai-",
-    "anthropic-",
-    "x-stainless-",
-    "x-request-id",
-    "x-client-",
-];
+/// The families of request headers that go upstream: those of APIs, and the apps' own.
+const PREFIXES: [&str; 6] = ["openai-", "anthropic-", "helicone-", "portkey-", "cf-aig-", "x-"];
+
+/// Headers of these families that stay here: those of proxies in front of the gateway, and its own.
+const KEPT: [&str; 3] = ["x-forwarded-", "x-real-ip", "x-seawall-"];
 
 /// The endpoint that a path names: `/v1/chat/completions` or `/chat/completions`.
 pub(super) fn endpoint(path: &str) -> Result<&str, Rejection> {
@@ -195,9 +196,12 @@ pub(super) fn translate(
 /// The headers that go upstream: an allow-list, so that cookies and what proxies add stay here.
 fn passed_headers(headers: &HeaderMap, credentials: &Credentials) -> HeaderMap {
     let is_passed = |name: &HeaderName| {
-        PASSED.contains(name)
-            || PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
-            || (credentials.are_passed_on() && KEY_HEADERS.contains(name))
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.as_str().starts_with(prefix));
+        if KEY_HEADERS.contains(name) {
+            credentials.are_passed_on()
+        } else {
+            PASSED.contains(name) || (begins(&PREFIXES) && !begins(&KEPT))
+        }
     };
     headers
         .iter()
