@@ -35,6 +35,7 @@ pub use limit::{Constraint, LimitLevels, LimitReject, UserLevels};
 pub use load::{Load, MAX_RUNNING, read_load, read_share};
 pub use semantic::{NearestPrompt, Objection, SemanticGuard, SemanticMiss};
 pub use upstream::{SimulatorPace, UpstreamHealth, UpstreamInfo};
+pub(crate) use whatif::NOT_EVALUATED;
 pub use whatif::{ChangedFate, PolicyFigures, WhatIfRequest, WhatIfResult, WhatIfUpstream};
 
 use crate::text::SafeText;

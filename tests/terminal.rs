@@ -521,7 +521,7 @@ fn s_cycles_from_the_semantic_mode_of_the_command_line() {
     terminal.keys("s");
     terminal.until("Semantic shadow: ask the upstream, log would-be hits");
     // the key depends on the current mode: wait until the command was executed
-    terminal.until("applied: semantic cache in sha");
+    terminal.until("applied: semantic cache in");
     terminal.keys("s");
     terminal.until("Semantic off: only equal requests hit");
     terminal.keys("q");

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::drills::recorded::Traffic;
 use crate::drills::scenario::Tally;
-use crate::event::{Event, EventKind, Observer as _, WhatIfRequest, WhatIfResult};
+use crate::event::{Event, EventKind, NOT_EVALUATED, Observer as _, WhatIfRequest, WhatIfResult};
 use crate::session::bus::{Bus, Tap};
 use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
@@ -197,7 +197,7 @@ fn emit(bus: &Bus, result: Result<Option<WhatIfResult>, String>) {
             bus.emit(None, EventKind::WhatIfEvaluated { result });
         }
         Err(problem) => {
-            let text = SafeText::excerpt(&format!("the edited policy cannot be evaluated: {problem}"), 400);
+            let text = SafeText::excerpt(&format!("{NOT_EVALUATED}{problem}"), 400);
             bus.emit(None, EventKind::Notice { text });
         }
     }

@@ -13,6 +13,9 @@ use crate::settings::Policy;
 use crate::text::SafeText;
 use crate::time::{Timestamp, nanos_option};
 
+/// The beginning of the notice of a failed evaluation.
+pub(crate) const NOT_EVALUATED: &str = "the edited policy cannot be evaluated: ";
+
 /// Figures of one policy over a range of calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PolicyFigures {

@@ -344,12 +344,12 @@ mod tests {
             .emit(32, ended(Fate::Hit, 0, 0));
         let expected = [
             "break breaker sim: open: 11 of 20 calls failed (55% >= 50%), cool-down 5.0s",
-            "refused #36 refused: circuit open, probe in 4.2s",
+            "refused #36 circuit open, probe in 4.2s",
             "break breaker sim: half-open, a few probes pass",
             "break breaker sim: open: probe failed, cool-down 10s",
             "break breaker sim: reset",
             "bucket #37 queued for the token bucket, next admission in 0.4s",
-            "limited #39 limited: forecast wait 1m15s exceeds limit.max_wait",
+            "limited #39 forecast wait 1m15s exceeds limit.max_wait",
             "bucket paused for 2.0s, requested by the server",
             "hit #32 exact hit, 412 tokens saved",
         ];

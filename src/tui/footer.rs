@@ -257,7 +257,11 @@ fn own_first(rows: &mut Vec<Row>, pane: PaneId, zoomed: bool) {
     if zoomed {
         let charts = [Action::LongerWindow, Action::CrosshairLeft, Action::Pause];
         rows.retain(|(action, _)| pane.has_time_axis_zoomed() || !charts.contains(action));
-        let missing = |action: &&Action| !rows.iter().any(|(listed, _)| listed == *action);
+        let shares = |listed: Action, own: Action| {
+            let paired = |(_, first, second, _): &(_, Action, Action, _)| (*first, *second) == (listed, own);
+            listed == own || PAIRS.iter().any(paired)
+        };
+        let missing = |own: &&Action| !rows.iter().any(|(listed, _)| shares(*listed, **own));
         let missing: Vec<_> = own.iter().filter(missing).map(|action| (*action, 3)).collect();
         rows.splice(0..0, missing);
     }

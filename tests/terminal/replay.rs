@@ -35,7 +35,7 @@ fn a_live_session_is_recorded_and_played_back() {
     replay.keys(",");
     replay.until("paused");
     replay.keys("b");
-    replay.until("b: this session is read-only");
+    replay.until("b: not in a replay");
     replay.keys("\x1b[H");
     replay.until("No questions in this recording.");
     replay.keys("q");

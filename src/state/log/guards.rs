@@ -6,6 +6,16 @@ use crate::event::{BreakerState, EventKind, EvictReason, MoveReason, NearMiss, O
 use crate::text::units;
 
 impl About<'_> {
+    /// A call that a guard did not let through, or only its retry.
+    fn not_sent(&self, kind: LogKind, why: &str) -> (LogKind, String) {
+        let id = self.id;
+        if self.call.is_some_and(|call| call.attempts > 0) {
+            (LogKind::Retry, format!("{id} not retried: {why}"))
+        } else {
+            (kind, format!("{id} {why}"))
+        }
+    }
+
     pub(super) fn cache(&self, kind: &EventKind) -> Sentence {
         let id = self.id;
         match kind {
@@ -105,7 +115,7 @@ impl About<'_> {
                 ..
             } => {
                 let why = reason.sentence(*waiting, *predicted);
-                Some((LogKind::Limited, format!("{id} limited: {why}")))
+                Some(self.not_sent(LogKind::Limited, &why))
             }
             EventKind::LimitPaused { until } => Some((
                 LogKind::Bucket,
@@ -130,13 +140,12 @@ impl About<'_> {
     }
 
     pub(super) fn breaker(&self, kind: &EventKind) -> Sentence {
-        let id = self.id;
         match kind {
             EventKind::BreakerRefused { until, .. } => {
                 let next = until.map_or(String::new(), |until| {
                     format!(", probe in {}", units::duration(self.at.until(until)))
                 });
-                Some((LogKind::Refused, format!("{id} refused: circuit open{next}")))
+                Some(self.not_sent(LogKind::Refused, &format!("circuit open{next}")))
             }
             EventKind::BreakerMoved {
                 to,

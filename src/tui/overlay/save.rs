@@ -41,12 +41,12 @@ pub fn render(view: &View<'_>, save: &Save, area: Rect, buf: &mut Buffer) -> Opt
         Saved::Drill => (
             "Save this session's commands",
             "A scenario file: seawall run FILE plays it again.",
-            "(without one: drill-DATE.toml, or the file of --record)",
+            "(empty: drill-DATE.toml, or the --record file)",
         ),
         Saved::Policy => (
             "Save the running policy",
             "A policy file: seawall --policy FILE uses it.",
-            "(without one: policy-DATE.toml)",
+            "(empty: policy-DATE.toml)",
         ),
     };
     let inner = super::frame(view, title, "Enter save   Esc cancel", area, buf);

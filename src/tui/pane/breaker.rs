@@ -1,5 +1,7 @@
 //! The Breaker card: state and effect, the next step with its countdown, the last outcomes, and what opens it.
 
+use std::time::Duration;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
@@ -94,19 +96,17 @@ fn off(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     if rows >= 5 {
         lines.push(attempts(view, width));
     }
-    lines.extend(
-        ["o forces it open", "switch on: = then breaker.enabled"].map(|text| row::muted(theme, text)),
-    );
+    if !view.ui.read_only {
+        lines.push(row::muted(theme, "o forces it open"));
+    }
+    lines.extend(card::switch_on(view, "breaker.enabled", width));
     lines.truncate(rows);
     lines
 }
 
 /// Failed attempts of the last 30 s, for a breaker that keeps no window.
 fn attempts(view: &View<'_>, width: usize) -> Line<'static> {
-    let sum = view
-        .state
-        .timeline
-        .last(view.now, std::time::Duration::from_secs(30));
+    let sum = view.state.timeline.last(view.now, Duration::from_secs(30));
     let (failed, ended) = (sum.failed_attempts, sum.ended_attempts);
     if ended == 0 {
         return row::muted(view.theme, "no attempt ended in 30 s");
@@ -140,18 +140,22 @@ fn next(view: &View<'_>, width: usize) -> Line<'static> {
             }
         }
         (BreakerMode::Automatic, BreakerState::Closed) => {
-            let (failed, total) = (breaker.window.failed, breaker.window.total);
+            let window = view.state.session.policy.breaker.window;
+            // the breaker forgets old outcomes at the next one only
+            let kept = view
+                .state
+                .timeline
+                .last(view.now, window + Duration::from_secs(1));
+            let total = breaker.window.total.min(kept.ended_attempts);
+            let failed = breaker.window.failed.min(kept.failed_attempts);
+            let window = units::seconds(window);
             if total == 0 {
-                return row::muted(
-                    theme,
-                    if width < WIDE {
-                        "no outcome yet"
-                    } else {
-                        "no outcome in its window"
-                    },
-                );
+                let wordings = [
+                    format!("no attempt ended in {window}"),
+                    format!("0 ended in {window}"),
+                ];
+                return row::first_fit(theme, wordings.map(|text| row::muted(theme, text)), width);
             }
-            let window = units::seconds(view.state.session.policy.breaker.window);
             fit([
                 format!("{failed} of {total} failed in {window}"),
                 format!("{failed} of {total} failed"),

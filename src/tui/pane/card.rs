@@ -59,6 +59,16 @@ pub(super) fn window(label: &str, room: usize) -> String {
     if fits { label } else { short }.to_owned()
 }
 
+/// The key that switches a guard on by a setting; none in a recording.
+pub(super) fn switch_on(view: &View<'_>, setting: &str, width: usize) -> Option<Line<'static>> {
+    let wordings = [
+        format!("switch on: = then {setting}"),
+        "= switches it on".to_owned(),
+    ];
+    let wordings = wordings.map(|text| row::muted(view.theme, text));
+    (!view.ui.read_only).then(|| row::first_fit(view.theme, wordings, width))
+}
+
 /// Words in a role.
 pub(super) fn words(theme: &Theme, role: Role, text: impl Into<String>) -> Line<'static> {
     Line::from(row::piece(theme, role, text))

@@ -14,7 +14,7 @@ use crate::tui::plot::{self, Axis, Columns, Frame, Unit, scale};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::View;
 
-use super::{PaneId, row};
+use super::{PaneId, card, row};
 
 /// Columns of a gutter from which it has the long labels, and the medium ones.
 const WIDE: [u16; 2] = [29, 24];
@@ -212,12 +212,17 @@ fn behind_title(view: &View<'_>, gutter: Rect, note: &str, buf: &mut Buffer) {
         let symbol = buf.cell((x, gutter.y)).map(ratatui::buffer::Cell::symbol);
         symbol.is_some_and(|symbol| [theme.glyphs.border[0], theme.glyphs.heavy_rule].contains(&symbol))
     };
-    let text = format!(" {note} ");
     // the first free column behind the title
     let title = (gutter.left()..gutter.right())
         .skip_while(|x| is_rule(*x))
         .find(|x| is_rule(*x));
-    if let Some(x) = title.filter(|x| !note.is_empty() && x + row::width(&text) as u16 <= gutter.right()) {
+    let Some(x) = title.filter(|_| !note.is_empty()) else {
+        return;
+    };
+    let room = usize::from(gutter.right() - x);
+    // as on the cards: `last 30 s`, or `30 s` where there is less room
+    let text = format!(" {} ", card::window(note, room));
+    if row::width(&text) <= room {
         let style = ratatui::style::Style::reset().patch(theme.style(Role::Muted));
         buf.set_string(x, gutter.y, text, style);
     }

@@ -114,7 +114,6 @@ fn facts(chart: &Chart<'_>, sum: &Slot, band: Frame, zoomed: bool) -> Vec<Vec<Li
     };
     let muted = |text: String| row::muted(theme, text);
     let answered = sum.latency.count();
-    let last = last_answer(view);
     let rows = usize::from(band.gutter.height);
     let mut lines: Vec<Vec<Line<'static>>> = Vec::new();
     if zoomed {
@@ -125,16 +124,18 @@ fn facts(chart: &Chart<'_>, sum: &Slot, band: Frame, zoomed: bool) -> Vec<Vec<Li
     }
     lines.extend(figure("p95", 0.95, "  upper edge"));
     lines.extend(figure("p50", 0.5, "  lower edge"));
+    let last = last_answer(view).filter(|ago| *ago >= RECENT);
+    let is_wide = band.gutter.width >= WIDE;
     if answered > 0 {
         lines.push(vec![Line::from(format!(" {answered} answered"))]);
-    } else {
+    } else if is_wide || last.is_none() {
         lines.push(vec![
             muted(" no answers in this window".to_owned()),
             muted(" no answers".to_owned()),
         ]);
     }
-    if let Some(ago) = last.filter(|ago| *ago >= RECENT) {
-        let texts = if band.gutter.width >= WIDE {
+    if let Some(ago) = last {
+        let texts = if is_wide {
             vec![format!(" last answer {} ago", rounded(ago))]
         } else {
             vec![" no answer".to_owned(), format!(" for {}", rounded(ago))]
@@ -152,7 +153,7 @@ fn facts(chart: &Chart<'_>, sum: &Slot, band: Frame, zoomed: bool) -> Vec<Vec<Li
         ]);
         lines.push(vec![
             muted(" before it; gap = none".to_owned()),
-            muted(" gap: no answer".to_owned()),
+            muted(" gap: none".to_owned()),
         ]);
     }
     lines.truncate(rows);

@@ -11,7 +11,7 @@ use crate::event::{BucketLevel, Constraint, Fate, LimitReject};
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
-use super::card::{self, LABEL, ROOMY, WIDE};
+use super::card::{self, LABEL, ROOMY};
 use super::{row, units};
 
 /// The explanation before the first call.
@@ -67,8 +67,10 @@ fn off(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
     let (in_flight, waiting) = view.state.timeline.load();
     let effect = "every attempt is sent at once";
-    let now = format!("{in_flight} in flight, {waiting} waiting");
-    let how = row::muted(theme, "switch on: = then limit.enabled");
+    let now = [
+        format!("{in_flight} in flight, {waiting} waiting"),
+        format!("{in_flight} in flight"),
+    ];
     let mut first = card::words(theme, Role::Strong, "OFF");
     if width >= ROOMY {
         first.push_span(row::plain(format!("  {effect}")));
@@ -79,17 +81,12 @@ fn off(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
         lines.extend(
             names.map(|name| row::muted(theme, format!("{}not limited", row::left(name, LABEL + 1)))),
         );
-    } else if width >= WIDE {
-        lines.push(Line::from(effect));
     } else {
-        lines.push(Line::from("sends at once"));
+        let wordings = [effect, "sends each attempt at once", "sends at once"];
+        lines.push(row::first_fit(theme, wordings, width));
     }
-    lines.push(Line::from(row::clip(theme, &now, width)));
-    lines.push(row::first_fit(
-        theme,
-        [how, row::muted(theme, "= switches it on")],
-        width,
-    ));
+    lines.push(row::first_fit(theme, now, width));
+    lines.extend(card::switch_on(view, "limit.enabled", width));
     lines
 }
 

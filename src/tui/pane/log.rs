@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use crate::state::{Calls, Log, LogKind, LogLine};
 use crate::time::Timestamp;
 use crate::tui::filter::{self, Filter};
-use crate::tui::pane::{NO_MATCH, PaneId};
+use crate::tui::pane::{NO_MATCH, PaneId, row};
 use crate::tui::theme::{Glyphs, Role};
 use crate::tui::view::View;
 use crate::tui::wrap;
@@ -232,7 +232,7 @@ fn spans(view: &View<'_>, line: &LogLine, columns: usize, wordy: bool) -> Line<'
         _ => String::new(),
     };
     let room = columns.saturating_sub(used + wrap::width(&call));
-    let text = wrap::fit(&line.text.single_line(), room, theme.glyphs.ellipsis);
+    let text = row::clip(theme, &line.text.single_line(), room);
     Line::from(vec![
         Span::styled(time, theme.style(Role::Muted)),
         Span::styled(mark, theme.style(role(line.kind))),

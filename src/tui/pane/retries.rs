@@ -39,15 +39,12 @@ pub(crate) fn title(view: &View<'_>, room: usize) -> String {
 fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
     if view.state.session.policy.retry.attempts <= 1 {
-        return vec![
+        let mut lines = vec![
             card::words(theme, Role::Strong, "OFF"),
-            Line::from("one attempt per call"),
-            row::first_fit(
-                theme,
-                ["switch on: = then retry.attempts", "= switches it on"].map(|text| row::muted(theme, text)),
-                width,
-            ),
+            row::first_fit(theme, ["one attempt per call", "never retries"], width),
         ];
+        lines.extend(card::switch_on(view, "retry.attempts", width));
+        return lines;
     }
     if card::is_first(view.state) {
         let none = card::words(theme, Role::Strong, "none yet");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ratatui::text::Line;
 
-use crate::event::AttemptResult;
+use crate::event::{AttemptResult, Fate, Finish};
 use crate::state::story::{Step, StepKind, StepText, Story};
 use crate::state::{Call, Doing};
 use crate::text::SafeText;
@@ -202,7 +202,11 @@ impl Page<'_> {
             return;
         }
         self.lines.push(Line::default());
-        self.paragraph(Role::Text, answer, ANSWER_ROWS);
+        // marks an answer that stops early, often in mid-word
+        let is_truncated = call.fate == Some(Fate::Interrupted)
+            || matches!(call.finish, Some(Finish::Length | Finish::ContentFilter));
+        let mark = if is_truncated { "…" } else { "" };
+        self.paragraph(Role::Text, &format!("{}{mark}", answer.trim_end()), ANSWER_ROWS);
     }
 }
 
@@ -343,6 +347,19 @@ mod tests {
                 "It works.",
             ]
         );
+    }
+
+    #[test]
+    fn an_answer_that_stops_early_has_a_mark() {
+        let mut tale = second_attempt();
+        tale.at(2.6).emit(30, attempt(2, 30)).emit(30, delta("It wor"));
+        tale.emit(30, succeeded(2, 400))
+            .emit(30, ended(Fate::Answered, 2, 2000));
+        let mut fixture = fixture_from(&tale);
+        let last = |fixture: &Fixture| shown(fixture, 30, 70).pop().unwrap();
+        assert_eq!(last(&fixture), "It wor");
+        fixture.state.calls.recent.get_mut(&CallId(30)).unwrap().finish = Some(Finish::Length);
+        assert_eq!(last(&fixture), "It wor…");
     }
 
     #[test]

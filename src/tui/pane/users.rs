@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! ben floods the queue: 80% of it, fair share 50%; t shares it fairly
-//!   user  share, | fair    queue   p95  limited
+//!   user  share (| fair)   queue   p95  limited
 //! > ana  [#####|----]  50%      4   12s        0
 //! ! ben  [#####|----]  50%     16   15s        2
 //! ```

@@ -78,10 +78,15 @@ impl Columns {
         (most(within), most(before))
     }
 
-    /// The sum of the slots of the axis.
+    /// The sum of the slots of the axis. A slot that the first column cuts does not count: the sum is that of the
+    /// window that the cards and the title name.
     pub fn sum(&self) -> Slot {
         let mut sum = Slot::default();
-        for slot in self.slots.iter().skip(self.slots.len() / 2).flatten() {
+        let half = self.slots.len() / 2;
+        let (end, from) = (self.axis.end(), self.axis.end() - self.axis.span());
+        let first = (end.0 / self.width + 1).saturating_sub(half as u64) * self.width;
+        let is_cut = from.0 > 0 && first <= from.0;
+        for slot in self.slots.iter().skip(half + usize::from(is_cut)).flatten() {
             sum.merge(slot);
         }
         sum
@@ -187,6 +192,17 @@ mod tests {
             assert_eq!(marked.count(), 30, "{count}: one mark per second");
             shown.dedup();
             assert_eq!(shown, (5..35).collect::<Vec<u32>>(), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_sum_is_that_of_the_window_of_the_cards() {
+        // at 40.3 the first column shows the end of second 10, which began before the window
+        for (end, first) in [(40.3, 11), (40.0, 11), (40.9, 11)] {
+            for count in [30, 60, 90, 130] {
+                let sum = columns(end, 30, count).sum().first;
+                assert_eq!(sum, (first..=40).sum::<u32>(), "{end} {count}");
+            }
         }
     }
 

@@ -150,6 +150,25 @@ fn hear(bench: &mut Bench, result: WhatIfResult) {
 }
 
 #[test]
+fn a_failed_evaluation_says_so_until_the_next_result() {
+    let mut bench = session();
+    bench.press("=");
+    assert!(holds(&rows(&mut bench, 80, 24), "evaluating..."));
+    let text = "the edited policy cannot be evaluated: the replay panicked".into();
+    let mut story = Story::default();
+    story.at(230.0).emit(0, EventKind::Notice { text });
+    bench.state.apply(&story.events[0]);
+    let text = rows(&mut bench, 80, 24);
+    assert!(holds(&text, "the edited policy cannot be evaluated"), "{text:#?}");
+    assert!(!holds(&text, "evaluating..."), "{text:#?}");
+    go(&mut bench, "retry.attempts");
+    bench.press("<right>");
+    let edit = bench.ui.whatif.edit;
+    hear(&mut bench, result(edit));
+    assert!(!holds(&rows(&mut bench, 80, 24), "cannot be evaluated"));
+}
+
+#[test]
 fn each_edit_requests_an_evaluation() {
     let mut bench = session();
     let running = bench.state.session.policy.clone();

@@ -216,7 +216,12 @@ impl Record {
             "trip" => Some(Figure::Time(spell()?.from.since(self.faults_on_at?))),
             "trip_failures" => Some(Figure::Count(u64::from(spell()?.window.failed))),
             "trip_total" => Some(Figure::Count(u64::from(spell()?.window.total))),
-            "trip_streak" => Some(Figure::Count(u64::from(spell()?.window.consecutive))),
+            // only if it is the reason
+            "trip_streak" => {
+                let streak = spell()?.window.consecutive;
+                let limit = state.session.policy.breaker.consecutive;
+                (streak >= limit).then(|| Figure::Count(u64::from(streak)))
+            }
             "close" => Some(Figure::Time(self.closed_at?.since(self.faults_off_at?))),
             "rate" => {
                 let load = state.session.load.as_ref();

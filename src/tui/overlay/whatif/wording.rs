@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::event::{Fate, PolicyFigures, WhatIfResult, WhatIfUpstream};
 use crate::state::State;
-use crate::text::units;
+use crate::text::{SafeText, units};
 use crate::time::Timestamp;
 use crate::tui::theme::Role;
 
@@ -68,6 +68,10 @@ pub(super) fn sentence(state: &State, draft: &Draft, changes: usize, paused: boo
             "no calls yet: close this view and press b for a burst",
         ),
         _ if paused => Sentence::plain(Role::Held, "the view is paused: close this view, then p resumes"),
+        _ if state.whatif.problem.is_some() => {
+            let problem = state.whatif.problem.as_ref().map(SafeText::single_line);
+            Sentence::plain(Role::Broken, problem.unwrap_or_default())
+        }
         (Some(_), false) => Sentence::plain(Role::Held, "evaluating... figures are of the previous edit"),
         (None, _) => Sentence::plain(Role::Held, "evaluating..."),
     }

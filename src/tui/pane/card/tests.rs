@@ -46,7 +46,7 @@ fn outage() -> Fixture {
     slots[44].joined = 1;
     (slots[20].retries[3], slots[40].retries[1]) = (4, 12);
     (slots[30].helped, slots[31].failed_attempts, slots[40].granted) = (5, 22, 5);
-    slots[31].wasted = 11;
+    (slots[31].wasted, slots[31].ended_attempts) = (11, 40);
     let mut fixture = Fixture {
         now: at(45.0),
         ..Fixture::default()
@@ -234,11 +234,27 @@ fn guards_that_are_off_show_none_of_their_rules() {
         ]
     );
     let mut fixture = storm();
+    fixture.ui.read_only = true;
+    assert_eq!(
+        card(&fixture, "limiter", 27, 5),
+        [
+            "OFF",
+            "sends each attempt at once",
+            "0 in flight, 0 waiting",
+            "",
+            ""
+        ],
+        "a recording has no keys that switch"
+    );
+    let narrow = ["OFF", "sends at once", "0 in flight"];
+    assert_eq!(card(&fixture, "limiter", 17, 3), narrow);
+    assert_eq!(card(&fixture, "breaker", 17, 3)[..2], ["OFF", "refuses no call"]);
+    let mut fixture = storm();
     fixture.state.session.policy.retry.attempts = 1;
     fixture.state.cache.on = false;
     assert_eq!(
         card(&fixture, "retries", 18, 3),
-        ["OFF", "one attempt per…", "= switches it on"]
+        ["OFF", "never retries", "= switches it on"]
     );
     assert_eq!(
         card(&fixture, "cache", 28, 5)[..2],
@@ -362,6 +378,10 @@ fn a_breaker_says_what_comes_next_in_each_state() {
     breaker.state = BreakerState::Closed;
     (breaker.window.failed, breaker.window.total) = (3, 18);
     assert_eq!(card(&fixture, "breaker", 28, 5)[1], "3 of 18 failed in 30 s");
+    // time passes without an outcome, and so without an event
+    fixture.now = at(63.0);
+    assert_eq!(card(&fixture, "breaker", 28, 5)[1], "no attempt ended in 30 s");
+    assert_eq!(card(&fixture, "breaker", 18, 3)[1], "0 ended in 30 s");
 }
 
 #[test]

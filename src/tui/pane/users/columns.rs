@@ -110,7 +110,7 @@ impl Columns {
                     text.push_str(&" ".repeat(*cells));
                     continue;
                 }
-                ColumnKind::Share if self.has(ColumnKind::Bar) => "share, | fair",
+                ColumnKind::Share if self.has(ColumnKind::Bar) => "share (| fair)",
                 ColumnKind::Share => "share",
                 ColumnKind::Own => "own limit",
                 ColumnKind::Queue => "queue",

@@ -79,7 +79,7 @@ fn the_table_at_80_columns() {
         rows(&flooded(QueueOrder::Fifo), 76, 12),
         [
             "ben floods the queue: 91% of it, fair share 33%; t shares it fairly",
-            "  user        share, | fair queue   p95  runs  calls cached  limited  tokens",
+            "  user       share (| fair) queue   p95  runs  calls cached  limited  tokens",
             "> ann  [····|·······]    0%     2  5.5s     2      2      0        0       0",
             "! ben  [■■■■|■■■■···]   75%    20  7.4s    20     24      0        1       0",
             "  cleo [■■■·|·······]   25%     0  0.0s     0      1      0        0       0",
@@ -100,7 +100,7 @@ fn the_least_important_columns_are_dropped_first() {
         [
             "ben floods the queue: 91% of it, fair",
             "share 33%; t shares it fairly",
-            "  user      share, | fair queue   p95",
+            "  user     share (| fair) queue   p95",
             "> ann  [···|······]    0%     2  5.5s",
             "! ben  [■■■|■■■■··]   75%    20  7.4s",
             "  cleo [■■■|······]   25%     0  0.0s",
@@ -176,7 +176,7 @@ fn own_buckets_have_columns_if_a_user_has_one() {
     assert_eq!(
         rows[1..6],
         [
-            "  user   share, | fair          own limit queue   p95  runs  limited  tokens",
+            "  user  share (| fair)          own limit queue   p95  runs  limited  tokens",
             "> ann  [■·|····]   20% [······]  debt 120     1  5.4s     2        0       0",
             "! ben  [■■|■···]   60% [■■■■■■]     8 req    20  7.4s    20        1       0",
             "  cleo [■·|····]   20%           no limit     0  0.0s     0        0       0",

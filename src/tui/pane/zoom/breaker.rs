@@ -218,7 +218,11 @@ fn now(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let refused = if state.state == BreakerState::Closed {
         format!("{} refused in all", units::count(state.refused, "call"))
     } else {
-        let at = state.down_since.unwrap_or(state.since);
+        // the count is that of the last opening, and the newest spell may be half-open
+        let at = state
+            .spells(view.now)
+            .rfind(|spell| spell.state == BreakerState::Open)
+            .map_or(state.since, |spell| spell.from);
         format!(
             "{} refused since it opened at {}",
             units::count(state.refused_since_open, "call"),
@@ -231,10 +235,12 @@ fn now(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
         last.push(row::piece(theme, Role::Muted, "none yet"));
     }
     last.extend(cells);
-    let rule = format!(
-        "newest at the right; {} in a row would open it",
-        units::number(f64::from(settings.consecutive))
-    );
+    let newest = "newest at the right";
+    let rule = if state.state == BreakerState::Closed {
+        format!("{newest}; {} failures in a row open it", settings.consecutive)
+    } else {
+        newest.to_owned()
+    };
     let shown = appearance::for_breaker(theme, state, settings.enabled);
     let heading = Line::from(vec![
         row::piece(theme, shown.role, format!("{} {}", shown.glyph, shown.word)),
@@ -270,11 +276,7 @@ fn countdown(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let left = view.now.until(until);
     let all = state.since.until(until);
-    let text = format!(
-        " probe in {} of {}",
-        latency::seconds(left),
-        latency::seconds(all)
-    );
+    let text = format!(" probe in {} of {}", units::seconds(left), units::seconds(all));
     let cells = width.saturating_sub(row::width(&text)).min(24);
     let filled = gauge::filled_cells(left.as_secs_f64() / all.as_secs_f64().max(1e-9), cells);
     Line::from(vec![
@@ -431,7 +433,7 @@ fn openings(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
         let probe = match next {
             None => spell.planned.map_or_else(
                 || "-".to_owned(),
-                |planned| format!("in {}", latency::seconds(planned.saturating_sub(open))),
+                |planned| format!("in {}", units::seconds(planned.saturating_sub(open))),
             ),
             Some(half) => match half.probe {
                 None => "out".to_owned(),
