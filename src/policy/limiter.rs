@@ -44,6 +44,7 @@ mod throttled_bucket;
 mod user_buckets;
 mod user_queue;
 mod user_queues;
+mod waiting_calls;
 
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ impl Limiter {
 
     /// Requests a grant: admits, queues or rejects the call.
     ///
-    /// Cost: O(waiting users) if admitted at once, O(waiters) otherwise.
+    /// Cost: O(waiting users); in arrival order without per-user buckets O(log waiters).
     pub fn acquire(&mut self, now: Timestamp, request: Request<'_>) -> Admission {
         let now = self.advance(now);
         let Request {
@@ -135,7 +136,7 @@ impl Limiter {
         if queue.is_some_and(|queue| !queue.buckets.can_hold(tokens)) {
             return reject(LimitReject::UserTooLarge, None);
         }
-        if self.can_admit(now, id, tokens) {
+        if queue.is_some_and(|queue| self.can_admit(now, queue, tokens)) {
             return Admission::Admitted(self.admit(now, id, tokens, None));
         }
         let mut displaced = None;
@@ -344,8 +345,8 @@ impl Limiter {
     /// Refills the shared buckets up to `now`.
     fn advance(&mut self, now: Timestamp) -> Timestamp {
         let now = now.max(self.latest());
-        self.requests = self.requests.at(now);
-        self.tokens = self.tokens.at(now);
+        self.requests.advance(now);
+        self.tokens.advance(now);
         now
     }
 

@@ -62,11 +62,12 @@ pub enum Admission {
         ticket: Ticket,
         /// The constraint that is expected to clear last.
         constraint: Constraint,
-        /// Position in the order of admission; 1 is the head.
+        /// Position in the order of admission; 1 is the head. With per-user buckets, the forecast of a position.
         position: u32,
-        /// Predicted admission, exact to the nanosecond if no other call to the limiter changes its state;
-        /// `None` if a slot must be freed first. In arrival order without per-user buckets, later arrivals
-        /// cannot change it; in fair order, later arrivals of other users can.
+        /// Predicted admission; `None` if a slot must be freed first. Behind at most 32 waiters it is exact to
+        /// the nanosecond if no other call to the limiter changes its state; behind more it may be earlier than
+        /// the admission. In arrival order without per-user buckets, later arrivals cannot change it; in fair
+        /// order, later arrivals of other users can.
         ready_at: Option<Timestamp>,
         /// The waiter that was removed from a full queue to make room. Its ticket is no longer valid: wake it and
         /// reject it with [`LimitReject::Displaced`].

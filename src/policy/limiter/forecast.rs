@@ -2,18 +2,24 @@
 //!
 //! It obeys the current order, the users' own buckets and a pause; slots are ignored, because it is unknown when
 //! they are freed. In fair order a later arrival may be admitted first, so an instant is an estimate there.
+//!
+//! Its cost grows with the queue. Behind more than [`SIMULATED`] waiters, [`SharedBuckets::ready_after`] computes
+//! the instant from sums.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::collections::btree_set;
 
 use super::decision::{Ticket, UserQueueId};
 use super::throttled_bucket::ThrottledBucket;
 use super::user_buckets::{BucketChange, UserBuckets};
 use super::user_queue::{OrderKey, VirtualClock};
 use super::user_queues::UserQueues;
+use super::waiting_calls::{Demand, WaitingCalls};
 use crate::event::Constraint;
 use crate::time::Timestamp;
+
+/// The most waiters behind which an arrival is simulated.
+pub(super) const SIMULATED: usize = 32;
 
 /// The shared buckets after each simulated admission.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +39,27 @@ impl SharedBuckets {
         for (ready, constraint) in [
             (self.requests.ready_at(1), Constraint::Requests),
             (self.tokens.ready_at(tokens), Constraint::Tokens),
+        ] {
+            if ready > latest.0 {
+                latest = (ready, constraint);
+            }
+        }
+        latest
+    }
+
+    /// The earliest admission of a call behind others: exact if no bucket fills up during the wait, otherwise a
+    /// lower bound.
+    pub(super) fn ready_after(&self, ahead: Demand, tokens: u64) -> (Timestamp, Constraint) {
+        let mut latest = (self.at, self.constraint);
+        for (ready, constraint) in [
+            (
+                self.requests.at(self.at).ready_after(ahead.calls, 1),
+                Constraint::Requests,
+            ),
+            (
+                self.tokens.at(self.at).ready_after(ahead.tokens, tokens),
+                Constraint::Tokens,
+            ),
         ] {
             if ready > latest.0 {
                 latest = (ready, constraint);
@@ -89,7 +116,9 @@ struct SimulatedQueue<'a> {
     tokens: u64,
     /// The instant at which its own buckets suffice for its head, and the bucket that fills last.
     own: (Timestamp, Option<Constraint>),
-    waiting: btree_set::Iter<'a, Ticket>,
+    waiting: &'a WaitingCalls,
+    /// Number of waiters that were head.
+    passed: usize,
     /// True if the arrival comes after the waiters.
     arrival_follows: bool,
 }
@@ -124,7 +153,8 @@ impl<'a> Forecast<'a> {
             finish: queue.finish,
             tokens: 0,
             own: (self.shared.at, None),
-            waiting: queue.tickets.iter(),
+            waiting: &queue.waiting,
+            passed: 0,
             arrival_follows,
         });
         self.advance_head(self.simulated.len() - 1, start);
@@ -137,8 +167,11 @@ impl<'a> Forecast<'a> {
         };
         let (queues, arrival) = (self.queues, self.arrival);
         let leaves = arrival.and_then(|(_, arrival)| arrival.displaces);
-        let waiting = queue.waiting.by_ref().find(|ticket| Some(**ticket) != leaves);
-        let waiting = waiting.and_then(|ticket| Some((*ticket, queues.waiter(*ticket)?.tokens)));
+        let waiting = queue.waiting.tickets().skip(queue.passed);
+        let waiting = waiting.enumerate().find(|(_, ticket)| Some(*ticket) != leaves);
+        queue.passed += waiting.map_or(0, |(skipped, _)| skipped + 1);
+        let waiting = waiting.map(|(_, ticket)| ticket);
+        let waiting = waiting.and_then(|ticket| Some((ticket, queues.waiter(ticket)?.tokens)));
         let next = match (waiting, arrival) {
             (None, Some((ticket, arrival))) if std::mem::take(&mut queue.arrival_follows) => {
                 Some((ticket, arrival.tokens))
@@ -185,9 +218,8 @@ impl<'a> Forecast<'a> {
         }
         let (at, constraint) = self.shared.admit(queue.tokens);
         queue.finish = self.clock.admit(start, queue.tokens, queue.weight);
-        queue.buckets = queue
-            .buckets
-            .changed(at, BucketChange::Grant(queue.tokens), u64::MAX);
+        let grant = BucketChange::Grant(queue.tokens);
+        queue.buckets.change(at, grant, u64::MAX);
         self.advance_head(index, None);
         Some(PredictedAdmission {
             ticket,

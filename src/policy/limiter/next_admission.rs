@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::decision::{Ticket, UserQueueId};
-use super::forecast::{Arrival, Forecast, PredictedAdmission, SharedBuckets};
+use super::forecast::{Arrival, Forecast, PredictedAdmission, SIMULATED, SharedBuckets};
+use super::user_queue::UserQueue;
 use super::{Limiter, count};
 use crate::event::Constraint;
 use crate::time::Timestamp;
@@ -35,17 +36,20 @@ impl Limiter {
         }
     }
 
-    /// True if an arriving call can be admitted at once: nothing is missing, and no waiter precedes it.
-    pub(super) fn can_admit(&self, now: Timestamp, id: UserQueueId, tokens: u64) -> bool {
-        let Some(queue) = self.queues.get(id) else {
-            return false;
-        };
+    /// True if an arriving call can be admitted at once: nothing is missing, and no waiter precedes it. The shared
+    /// buckets must be up to date.
+    pub(super) fn can_admit(&self, now: Timestamp, queue: &UserQueue, tokens: u64) -> bool {
         if self.in_use >= self.settings.concurrency
-            || self.shared(now).ready(tokens).0 > now
-            || !queue.tickets.is_empty()
+            || self.paused_until > now
+            || !self.requests.holds(1)
+            || !self.tokens.holds(tokens)
+            || !queue.waiting.is_empty()
             || queue.buckets.ready(now, tokens).0 > now
         {
             return false;
+        }
+        if self.queues.waiting() == 0 {
+            return true;
         }
         let key = (self.queues.clock.start(queue.finish), self.queues.next_ticket());
         let before = self.queues.in_order().take_while(|(first, ..)| **first < key);
@@ -83,6 +87,9 @@ impl Limiter {
     /// The predicted admission of an arriving call, its last constraint, and the number of waiters before it.
     /// Slots are ignored, because it is unknown when they are freed: the wait is a lower bound.
     pub(super) fn forecast(&self, now: Timestamp, arrival: Arrival) -> (Timestamp, Constraint, u32) {
+        if self.queues.waiting() > SIMULATED {
+            return self.estimate(now, arrival);
+        }
         let mut shared = self.shared(now);
         if self.queues.is_single_fifo() {
             for waiter in self.queues.waiters() {
@@ -97,12 +104,34 @@ impl Limiter {
         }
     }
 
+    /// The same from sums: the instant at which the buckets suffice for all calls ahead and the arrival. In arrival
+    /// order it is at most that of the simulation, and equal if no bucket fills up during the wait.
+    pub(super) fn estimate(&self, now: Timestamp, arrival: Arrival) -> (Timestamp, Constraint, u32) {
+        let shared = self.shared(now);
+        let own = self.queues.get(arrival.queue);
+        let (own, constraint) = own.map_or((now, None), |queue| {
+            let ahead = queue.waiting.demand(queue.waiting.len());
+            queue.buckets.ready_after(now, ahead, arrival.tokens)
+        });
+        let mut ahead = self.queues.ahead_of(arrival, own.max(shared.at));
+        let mut latest = shared.ready_after(ahead, arrival.tokens);
+        if self.queues.has_own_buckets() {
+            // the buckets of other users admit more of their calls by then
+            ahead = self.queues.ahead_of(arrival, latest.0.max(own));
+            latest = shared.ready_after(ahead, arrival.tokens);
+        }
+        if let Some(constraint) = constraint.filter(|_| own > latest.0) {
+            latest = (own, constraint);
+        }
+        (latest.0, latest.1, u32::try_from(ahead.calls).unwrap_or(u32::MAX))
+    }
+
     /// The predicted wait of the last waiter (of the user in fair order, of all otherwise): an arriving call waits
     /// longer.
     pub(super) fn least_wait(&self, now: Timestamp, id: UserQueueId) -> Option<Duration> {
         let last = if self.queues.clock.is_fair() {
-            let last = self.queues.get(id).and_then(|queue| queue.tickets.last());
-            last.and_then(|last| self.queues.waiter(*last))
+            let last = self.queues.get(id).and_then(|queue| queue.waiting.last());
+            last.and_then(|last| self.queues.waiter(last))
         } else {
             self.queues.waiters().next_back()
         };

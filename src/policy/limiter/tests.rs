@@ -1,5 +1,6 @@
 //! Examples and tables, then a simpler model that must agree with the limiter after every step.
 
+mod estimates;
 mod users;
 
 use std::sync::LazyLock;

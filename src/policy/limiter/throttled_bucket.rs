@@ -9,6 +9,8 @@
 //! brought up to date first and then converted to units of the other period. Conversion to a shorter period rounds
 //! down by less than one `1/per`: less than a nanosecond of refill, never up.
 
+use std::time::Duration;
+
 use crate::event::BucketLevel;
 use crate::settings::Bucket;
 use crate::time::{Timestamp, saturating_nanos};
@@ -62,12 +64,59 @@ impl ThrottledBucket {
         }
     }
 
+    /// Brings the level up to `now` in place: most calls find no throttle to end.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        if self.throttle.is_some_and(|throttle| throttle.until <= now) {
+            *self = self.at(now);
+        } else if now > self.level.as_of {
+            self.level = self.level.at(now);
+        }
+    }
+
+    /// True if the bucket holds `units`, or its capacity if that is less, at the instant of its level.
+    pub(super) fn holds(&self, units: u64) -> bool {
+        let units = units.min(self.level.capacity);
+        i128::from(units) * i128::from(self.level.per_ns) <= i128::from(self.level.scaled)
+    }
+
     /// The first instant at which the bucket holds `units`, or its capacity if that is less.
     pub(super) fn ready_at(self, units: u64) -> Timestamp {
         let units = units.min(self.level.capacity);
         let ready = self.level.ready_at(units).unwrap_or(Timestamp::MAX);
         match self.throttle {
             Some(throttle) if ready > throttle.until => self.at(throttle.until).ready_at(units),
+            _ => ready,
+        }
+    }
+
+    /// The first instant at which the bucket holds `units` after `ahead` units were taken, if it never fills up
+    /// before. If it does, what flows over is lost and the instant is later.
+    pub(super) fn ready_after(self, ahead: u64, units: u64) -> Timestamp {
+        let level = self.level;
+        let units = u128::from(ahead) + u128::from(units.min(level.capacity));
+        let per = i128::from(level.per_ns.max(1));
+        // in 1/per, like the level
+        let missing =
+            i128::try_from(units).unwrap_or(i128::MAX).saturating_mul(per) - i128::from(level.scaled);
+        let after = |start: Timestamp, missing: i128, refill: u64| {
+            let wait = u128::try_from(missing)
+                .unwrap_or(0)
+                .div_ceil(u128::from(refill.max(1)));
+            start + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
+        };
+        if missing <= 0 {
+            return level.as_of;
+        }
+        let ready = after(level.as_of, missing, level.refill);
+        match self.throttle {
+            Some(throttle) if ready > throttle.until => {
+                let slow = i128::from(throttle.until.0.saturating_sub(level.as_of.0));
+                let missing = (missing - slow * i128::from(level.refill)).max(0);
+                let missing = missing.saturating_mul(i128::from(self.normal.per_ns));
+                let missing = missing.unsigned_abs().div_ceil(per.unsigned_abs());
+                let missing = i128::try_from(missing).unwrap_or(i128::MAX);
+                after(throttle.until.max(level.as_of), missing, self.normal.refill)
+            }
             _ => ready,
         }
     }
@@ -171,8 +220,6 @@ fn converted(level: BucketLevel, capacity: u64, rate: RefillRate) -> BucketLevel
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;

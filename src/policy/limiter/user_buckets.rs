@@ -1,6 +1,7 @@
 //! The buckets of one user: requests, LLM tokens, both or neither.
 
 use super::throttled_bucket::ThrottledBucket;
+use super::waiting_calls::{Demand, WaitingCalls};
 use crate::event::{BucketLevel, Constraint};
 use crate::settings::{Bucket, UserLimits};
 use crate::time::Timestamp;
@@ -74,20 +75,23 @@ impl UserBuckets {
         }
     }
 
-    pub(super) fn has_any(self) -> bool {
+    pub(super) fn has_any(&self) -> bool {
         self.requests.is_some() || self.tokens.is_some()
     }
 
     /// True if the capacity suffices for a call of this size.
-    pub(super) fn can_hold(self, tokens: u64) -> bool {
+    pub(super) fn can_hold(&self, tokens: u64) -> bool {
         self.tokens
             .is_none_or(|own| tokens <= own.bucket.level().capacity)
     }
 
     /// The instant at which the buckets suffice for a call of this size, and the bucket that fills last; `now`
     /// and `None` if they suffice already.
-    pub(super) fn ready(self, now: Timestamp, tokens: u64) -> (Timestamp, Option<Constraint>) {
+    pub(super) fn ready(&self, now: Timestamp, tokens: u64) -> (Timestamp, Option<Constraint>) {
         let mut latest = (now, None);
+        if !self.has_any() {
+            return latest;
+        }
         for (own, units, constraint) in [
             (self.requests, 1, Constraint::UserRequests),
             (self.tokens, tokens, Constraint::UserTokens),
@@ -100,15 +104,54 @@ impl UserBuckets {
         latest
     }
 
+    /// The same behind other calls of the user; a lower bound if a bucket fills up in between.
+    pub(super) fn ready_after(
+        &self,
+        now: Timestamp,
+        ahead: Demand,
+        tokens: u64,
+    ) -> (Timestamp, Option<Constraint>) {
+        let mut latest = (now, None);
+        for (own, ahead, units, constraint) in [
+            (self.requests, ahead.calls, 1, Constraint::UserRequests),
+            (self.tokens, ahead.tokens, tokens, Constraint::UserTokens),
+        ] {
+            let ready = own.map_or(now, |own| own.bucket.at(now).ready_after(ahead, units));
+            if ready > latest.0 {
+                latest = (ready, Some(constraint));
+            }
+        }
+        latest
+    }
+
+    /// The number of the first `count` waiters that the buckets admit by an instant.
+    pub(super) fn admits_by(&self, horizon: Timestamp, waiting: &WaitingCalls, count: usize) -> usize {
+        let units = |own: UserBucket| {
+            let level = own.bucket.at(horizon).level();
+            u64::try_from(level.scaled).unwrap_or(0) / level.per_ns.max(1)
+        };
+        let calls = self.requests.map_or(u64::MAX, units);
+        let fitting = self.tokens.map_or(count, |own| waiting.fitting(units(own)));
+        count
+            .min(fitting)
+            .min(usize::try_from(calls).unwrap_or(usize::MAX))
+    }
+
     /// The instant at which all buckets are full if nothing more is debited.
-    pub(super) fn full_at(self, now: Timestamp) -> Timestamp {
+    pub(super) fn full_at(&self, now: Timestamp) -> Timestamp {
         let buckets = [self.requests, self.tokens].into_iter().flatten();
         let full = buckets.map(|own| own.bucket.at(now).ready_at(u64::MAX));
         full.max().unwrap_or(now)
     }
 
-    /// The buckets after a change. `version` is that of the settings under which the grant was made.
-    pub(super) fn changed(self, now: Timestamp, change: BucketChange, version: u64) -> Self {
+    /// Changes the buckets. `version` is that of the settings under which the grant was made.
+    pub(super) fn change(&mut self, now: Timestamp, change: BucketChange, version: u64) {
+        if self.has_any() {
+            *self = self.changed(now, change, version);
+        }
+    }
+
+    fn changed(self, now: Timestamp, change: BucketChange, version: u64) -> Self {
         let apply =
             |own: UserBucket, apply: fn(BucketChange, ThrottledBucket) -> ThrottledBucket| UserBucket {
                 bucket: if own.since <= version {

@@ -1,9 +1,8 @@
 //! One user's queue, and the virtual clock that orders the heads of all user queues.
 
-use std::collections::BTreeSet;
-
 use super::decision::Ticket;
 use super::user_buckets::UserBuckets;
+use super::waiting_calls::WaitingCalls;
 use crate::event::UserId;
 use crate::settings::{LimitSettings, QueueOrder};
 use crate::time::{Timestamp, saturating_nanos};
@@ -20,27 +19,27 @@ pub(super) struct UserQueue {
     pub(super) user: UserId,
     pub(super) buckets: UserBuckets,
     pub(super) weight: u32,
-    /// Waiters in order of arrival.
-    pub(super) tickets: BTreeSet<Ticket>,
+    pub(super) waiting: WaitingCalls,
     /// Grants that are not settled yet.
     pub(super) grants: u32,
     /// Virtual time: start tag of the head.
     pub(super) start: u128,
     /// Virtual time: finish tag of the last admitted call.
     pub(super) finish: u128,
-    /// The instant at which its buckets are full, while the queue is idle.
+    /// Its key in the index of idle queues: its buckets are not full before. A queue that is no longer idle may
+    /// keep it.
     pub(super) full_at: Option<Timestamp>,
 }
 
 impl UserQueue {
     /// The sort key; `None` if the queue is empty.
     pub(super) fn key(&self) -> Option<OrderKey> {
-        Some((self.start, *self.tickets.first()?))
+        Some((self.start, self.waiting.first()?))
     }
 
     /// True if the queue has no waiter and no open grant.
     pub(super) fn is_idle(&self) -> bool {
-        self.tickets.is_empty() && self.grants == 0
+        self.waiting.is_empty() && self.grants == 0
     }
 }
 
@@ -93,9 +92,27 @@ impl VirtualClock {
             return 0;
         }
         self.time = self.time.max(start);
+        start.saturating_add(self.cost(tokens, weight))
+    }
+
+    /// The virtual time that an admission takes; zero in arrival order.
+    pub(super) fn cost(&self, tokens: u64, weight: u32) -> u128 {
+        if !self.is_fair() {
+            return 0;
+        }
         let (per, refill) = self.tokens;
-        let tokens = u128::from(tokens).saturating_mul(per) / refill;
-        let cost = self.request.max(tokens) / u128::from(weight.max(1));
-        start.saturating_add(cost.max(1))
+        let tokens = u128::from(tokens).saturating_mul(per);
+        // a division of 128 bits is slow, and most products are short
+        let tokens = match (u64::try_from(tokens), u64::try_from(refill)) {
+            (Ok(tokens), Ok(refill)) => u128::from(tokens / refill.max(1)),
+            _ => tokens / refill,
+        };
+        let cost = self.request.max(tokens);
+        let cost = if weight > 1 {
+            cost / u128::from(weight)
+        } else {
+            cost
+        };
+        cost.max(1)
     }
 }

@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decision::{Ticket, UserQueueId};
+use super::forecast::Arrival;
 use super::user_buckets::{BucketChange, UserBuckets};
 use super::user_queue::{OrderKey, UserQueue, VirtualClock};
+use super::waiting_calls::{Demand, WaitingCalls};
 use crate::event::{UserId, UserLevels};
 use crate::settings::{LimitSettings, UserLimits};
 use crate::time::Timestamp;
@@ -39,7 +41,11 @@ pub(super) struct UserQueues {
     order: BTreeMap<OrderKey, UserQueueId>,
     /// All waiters in order of arrival: tickets only grow.
     waiters: BTreeMap<Ticket, Waiter>,
-    /// Idle queues by the instant at which their buckets are full.
+    /// LLM tokens of all waiters.
+    waiting_tokens: u64,
+    /// Idle queues by an instant before which their buckets are not full. An entry may be stale: its queue is
+    /// busy again, or was and has emptier buckets now. [`Self::has_room`] mends it, so that a call without
+    /// waiters does not touch this index.
     idle: BTreeSet<(Timestamp, UserQueueId)>,
     latest_finish: u128,
     /// Number of queues that do not count towards `max_users`.
@@ -92,6 +98,7 @@ impl UserQueues {
             by_user: BTreeMap::new(),
             order: BTreeMap::new(),
             waiters: BTreeMap::new(),
+            waiting_tokens: 0,
             idle: BTreeSet::new(),
             latest_finish: 0,
             exempt: 0,
@@ -117,6 +124,14 @@ impl UserQueues {
             queue.buckets = queue.buckets.configured(limits, now, self.version);
             queue.weight = limits.weight;
             (queue.start, queue.finish) = (0, 0);
+            let tickets: Vec<Ticket> = queue.waiting.tickets().collect();
+            queue.waiting = WaitingCalls::default();
+            for ticket in tickets {
+                let tokens = self.waiters.get(&ticket).map_or(0, |waiter| waiter.tokens);
+                queue
+                    .waiting
+                    .push(ticket, tokens, self.clock.cost(tokens, queue.weight));
+            }
             if let Some(key) = queue.key() {
                 self.order.insert(key, *id);
             }
@@ -148,8 +163,12 @@ impl UserQueues {
             .queues
             .get(&queue)
             .into_iter()
-            .flat_map(|queue| &queue.tickets);
-        tickets.any(|ticket| self.waiters.get(ticket).is_some_and(|waiter| waiter.user == hash))
+            .flat_map(|queue| queue.waiting.tickets());
+        tickets.any(|ticket| {
+            self.waiters
+                .get(&ticket)
+                .is_some_and(|waiter| waiter.user == hash)
+        })
     }
 
     /// The queue a user has, if it has called before.
@@ -163,6 +182,7 @@ impl UserQueues {
         if self.queues.len() - self.exempt < self.limits.max_users {
             return true;
         }
+        while self.mend_idle(now) {}
         let unused = |(_, id): &&(Timestamp, UserQueueId)| {
             let queue = self.queues.get(id);
             queue.is_some_and(|queue| queue.finish <= self.clock.time && !self.limits.is_exempt(&queue.user))
@@ -179,6 +199,28 @@ impl UserQueues {
         self.queues.len() - self.exempt < self.limits.max_users
     }
 
+    /// Mends the stale entries among the first, and returns true if there were any. Each was left by an earlier
+    /// change of its queue.
+    fn mend_idle(&mut self, now: Timestamp) -> bool {
+        let due = self.idle.iter().take_while(|(full_at, _)| *full_at <= now);
+        let due = due.take(EXAMINED + self.exempt);
+        let stale = due.filter_map(|(full_at, id)| {
+            let queue = self.queues.get(id)?;
+            let real = queue.is_idle().then(|| queue.buckets.full_at(now));
+            let is_stale = real.is_none_or(|real| real > now);
+            is_stale.then_some((*full_at, *id, real))
+        });
+        let stale: Vec<_> = stale.collect();
+        for (full_at, id, real) in &stale {
+            self.idle.remove(&(*full_at, *id));
+            self.idle.extend(real.map(|real| (real, *id)));
+            if let Some(queue) = self.queues.get_mut(id) {
+                queue.full_at = *real;
+            }
+        }
+        !stale.is_empty()
+    }
+
     fn open(&mut self, user: UserId, now: Timestamp) -> UserQueueId {
         let id = UserQueueId(self.next_queue);
         self.next_queue += 1;
@@ -187,7 +229,7 @@ impl UserQueues {
             buckets: UserBuckets::full(limits, now, self.version),
             weight: limits.weight,
             user: user.clone(),
-            tickets: BTreeSet::new(),
+            waiting: WaitingCalls::default(),
             grants: 0,
             start: 0,
             finish: 0,
@@ -215,12 +257,9 @@ impl UserQueues {
             return;
         };
         let before = queue.key();
-        if let Some(full_at) = queue.full_at.take() {
-            self.idle.remove(&(full_at, id));
-        }
         update(queue, &mut self.clock);
         // a new head gets its start tag now
-        if queue.tickets.first() != before.as_ref().map(|(_, head)| head) {
+        if queue.waiting.first() != before.map(|(_, head)| head) {
             queue.start = self.clock.start(queue.finish);
         }
         let after = queue.key();
@@ -232,7 +271,7 @@ impl UserQueues {
                 self.order.insert(after, id);
             }
         }
-        if queue.is_idle() {
+        if queue.full_at.is_none() && queue.is_idle() {
             let full_at = queue.buckets.full_at(now);
             queue.full_at = Some(full_at);
             self.idle.insert((full_at, id));
@@ -248,20 +287,26 @@ impl UserQueues {
         let ticket = self.next_ticket();
         self.next_ticket += 1;
         self.waiters.insert(ticket, waiter);
-        self.update(waiter.queue, now, |queue, _| {
-            queue.tickets.insert(ticket);
+        self.waiting_tokens = self.waiting_tokens.saturating_add(waiter.tokens);
+        self.update(waiter.queue, now, |queue, clock| {
+            let cost = clock.cost(waiter.tokens, queue.weight);
+            queue.waiting.push(ticket, waiter.tokens, cost);
         });
         ticket
     }
 
+    fn remove_waiter(&mut self, ticket: Ticket) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&ticket)?;
+        self.waiting_tokens = self.waiting_tokens.saturating_sub(waiter.tokens);
+        Some(waiter)
+    }
+
     /// Removes a waiter; nothing was charged. Returns false for an unknown ticket.
     pub(super) fn leave(&mut self, now: Timestamp, ticket: Ticket) -> bool {
-        let Some(waiter) = self.waiters.remove(&ticket) else {
+        let Some(waiter) = self.remove_waiter(ticket) else {
             return false;
         };
-        self.update(waiter.queue, now, |queue, _| {
-            queue.tickets.remove(&ticket);
-        });
+        self.update(waiter.queue, now, |queue, _| queue.waiting.remove(ticket));
         true
     }
 
@@ -275,12 +320,12 @@ impl UserQueues {
         charge: Option<u64>,
     ) -> u64 {
         if let Some(ticket) = ticket {
-            self.waiters.remove(&ticket);
+            self.remove_waiter(ticket);
         }
         let version = self.version;
         self.update(id, now, |queue, clock| {
             let start = if let Some(ticket) = ticket {
-                queue.tickets.remove(&ticket);
+                queue.waiting.remove(ticket);
                 queue.start
             } else {
                 clock.start(queue.finish)
@@ -288,7 +333,7 @@ impl UserQueues {
             queue.grants = queue.grants.saturating_add(1);
             if let Some(tokens) = charge {
                 queue.finish = clock.admit(start, tokens, queue.weight);
-                queue.buckets = queue.buckets.changed(now, BucketChange::Grant(tokens), version);
+                queue.buckets.change(now, BucketChange::Grant(tokens), version);
             }
         });
         version
@@ -299,7 +344,7 @@ impl UserQueues {
         self.update(id, now, |queue, _| {
             queue.grants = queue.grants.saturating_sub(1);
             if let Some((change, version)) = change {
-                queue.buckets = queue.buckets.changed(now, change, version);
+                queue.buckets.change(now, change, version);
             }
         });
     }
@@ -307,11 +352,11 @@ impl UserQueues {
     /// The waiter that makes room for an arrival when the queue is full: the newest of the longest user queue, if
     /// that is longer by more than the arrival. Otherwise the arrival itself would be the next to be displaced.
     pub(super) fn displaceable(&self, arrival: UserQueueId) -> Option<Ticket> {
-        let tickets = |id: &UserQueueId| self.queues.get(id).map(|queue| &queue.tickets);
-        let longest = self.order.values().filter_map(tickets);
-        let longest = longest.max_by_key(|tickets| (tickets.len(), tickets.last().copied()))?;
-        let own = tickets(&arrival).map_or(0, BTreeSet::len);
-        (longest.len() > own + 1).then(|| longest.last().copied())?
+        let waiting = |id: &UserQueueId| self.queues.get(id).map(|queue| &queue.waiting);
+        let longest = self.order.values().filter_map(waiting);
+        let longest = longest.max_by_key(|waiting| (waiting.len(), waiting.last()))?;
+        let own = waiting(&arrival).map_or(0, WaitingCalls::len);
+        (longest.len() > own + 1).then(|| longest.last())?
     }
 
     /// Queues with waiters, in order of admission.
@@ -319,6 +364,44 @@ impl UserQueues {
         self.order
             .iter()
             .filter_map(|(key, id)| Some((key, *id, self.queues.get(id)?)))
+    }
+
+    /// The demand of the waiters that precede an arrival, without the one it displaces. A queue with own buckets
+    /// counts as far as these suffice by `horizon`.
+    ///
+    /// In fair order, the start tags of a queue follow from the tag of its head and the costs of its waiters.
+    /// Own buckets can only delay that.
+    pub(super) fn ahead_of(&self, arrival: Arrival, horizon: Timestamp) -> Demand {
+        if self.is_single_fifo() {
+            return Demand {
+                calls: self.waiters.len() as u64,
+                tokens: self.waiting_tokens,
+            };
+        }
+        let Some(own) = self.queues.get(&arrival.queue) else {
+            return Demand::default();
+        };
+        let start = if own.waiting.is_empty() {
+            self.clock.start(own.finish)
+        } else {
+            own.start.saturating_add(own.waiting.cost())
+        };
+        let before = self.in_order().take_while(|((first, _), ..)| *first <= start);
+        let others = before.filter(|(_, id, _)| *id != arrival.queue);
+        let demands = others.map(|(_, _, queue)| {
+            let waiting = &queue.waiting;
+            let mut count = waiting.starting_within(start.saturating_sub(queue.start));
+            if arrival.displaces.is_some() && arrival.displaces == waiting.last() {
+                count = count.min(waiting.len() - 1);
+            }
+            waiting.demand(queue.buckets.admits_by(horizon, waiting, count))
+        });
+        demands.fold(own.waiting.demand(own.waiting.len()), Demand::plus)
+    }
+
+    /// True if any user has buckets of its own.
+    pub(super) fn has_own_buckets(&self) -> bool {
+        self.limits.has_any()
     }
 
     pub(super) fn waiter(&self, ticket: Ticket) -> Option<&Waiter> {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn user(number: usize) -> UserId {
+pub(super) fn user(number: usize) -> UserId {
     UserId::new(["ana", "ben", "cleo", "dev", "eli", "flo"][number])
 }
 
@@ -19,7 +19,7 @@ fn one_per_second(order: QueueOrder) -> LimitSettings {
     }
 }
 
-fn bucket(capacity: u64, refill: u64) -> Bucket {
+pub(super) fn bucket(capacity: u64, refill: u64) -> Bucket {
     Bucket {
         capacity,
         refill,
@@ -91,7 +91,7 @@ impl Fixture {
     }
 }
 
-fn request_of(user: &UserId, tokens: u64) -> Request<'_> {
+pub(super) fn request_of(user: &UserId, tokens: u64) -> Request<'_> {
     Request {
         user,
         tokens,
@@ -798,7 +798,7 @@ impl UserModel {
     }
 }
 
-fn random_settings() -> impl Strategy<Value = LimitSettings> {
+pub(super) fn random_settings() -> impl Strategy<Value = LimitSettings> {
     let own = prop::option::of((1_u64..4, 1_u64..4));
     let tokens = prop::option::of((20_u64..110, 5_u64..50));
     let limits = (own, tokens, 1_u32..4).prop_map(|(requests, tokens, weight)| UserLimits {
