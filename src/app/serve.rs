@@ -105,6 +105,8 @@ impl Lines {
             new.reverse();
             new
         });
+        // one write for all: under load there are thousands of lines
+        let mut lines = String::new();
         for line in new {
             self.printed = Some(line.seq);
             let seconds = line.at.0 as f64 / 1e9;
@@ -118,9 +120,9 @@ impl Lines {
                 })
                 .to_string(),
             };
-            if writeln!(std::io::stderr(), "{text}").is_err() {
-                return;
-            }
+            lines.push_str(&text);
+            lines.push('\n');
         }
+        drop(std::io::stderr().write_all(lines.as_bytes()));
     }
 }

@@ -1,9 +1,11 @@
 //! The transport over the network: HTTP/1.1 with reqwest.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret as _;
 use url::Url;
@@ -87,6 +89,9 @@ pub enum TransportSetupError {
 #[derive(Clone, Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
+    /// The client with kept connections, where `client` keeps none.
+    keeping: Option<reqwest::Client>,
+    keep_alive: Arc<KeepAlive>,
     address: Address,
     proxy: Option<String>,
     keys: Vec<ApiKey>,
@@ -104,10 +109,16 @@ impl HttpTransport {
     /// `extra_roots` cannot be read.
     pub fn new(config: &HttpConfig) -> Result<Self, TransportSetupError> {
         let address = Address::new(&config.base);
-        let builder = client_for(config)?;
+        let keeping = if is_kept(config) {
+            None
+        } else {
+            Some(client_builder(config)?.build()?)
+        };
         let host = config.shown_host.clone().unwrap_or_else(|| address.host());
         Ok(Self {
-            client: builder.build()?,
+            client: client_for(config)?.build()?,
+            keeping,
+            keep_alive: Arc::default(),
             keys: secrets(config.api_key.as_ref(), &config.headers, &config.base),
             credential_id: credential_id(config.api_key.as_ref(), &config.headers),
             info: UpstreamInfo {
@@ -168,6 +179,12 @@ impl HttpTransport {
         Ok((status, body))
     }
 
+    /// The client for the next request.
+    fn client(&self) -> &reqwest::Client {
+        let keeping = self.keeping.as_ref().filter(|_| self.keep_alive.is_safe());
+        keeping.unwrap_or(&self.client)
+    }
+
     fn send_error(&self, error: &reqwest::Error) -> SendError {
         send_error(error, self.proxy.as_deref())
     }
@@ -183,7 +200,7 @@ impl Transport for HttpTransport {
             if let Some(query) = wire.and_then(|wire| wire.query.as_deref()) {
                 add_query(&mut url, query);
             }
-            let mut builder = self.client.request(method.clone(), url);
+            let mut builder = self.client().request(method.clone(), url);
             if let Some(wire) = wire {
                 builder = builder.headers(wire.headers.clone());
             }
@@ -200,9 +217,10 @@ impl Transport for HttpTransport {
             builder.send()
         };
         let sent = self.address.send(method, endpoint, post).await;
-        let response = sent.map_err(|error| self.send_error(&error))?;
+        let mut response = sent.map_err(|error| self.send_error(&error))?;
         let status = response.status().as_u16();
-        let headers = response.headers().clone();
+        let headers = std::mem::take(response.headers_mut());
+        self.keep_alive.learn(&headers);
         // RFC 9112 section 6.3: it may be response splitting, which reqwest accepts silently. Dropping the
         // response closes the connection
         if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
@@ -234,8 +252,56 @@ impl Transport for HttpTransport {
     }
 }
 
-/// A client builder for one server: its key, its certificates, and how its connections are kept.
+/// Evidence whether a server closes kept connections under a request.
+///
+/// llama-server has few HTTP threads and closes a kept connection at once when another one waits for a thread. A
+/// request sent meanwhile may have been processed, so it costs an ambiguous retry and counts against a healthy
+/// server. The library it is built on (cpp-httplib) does so, and states the most requests of a connection.
+#[derive(Debug, Default)]
+struct KeepAlive(AtomicU8);
+
+impl KeepAlive {
+    const SAFE: u8 = 1;
+    const UNSAFE: u8 = 2;
+
+    /// True once a response has come, and none looked like one of llama-server.
+    fn is_safe(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::SAFE
+    }
+
+    fn learn(&self, headers: &HeaderMap) {
+        let has = |name, word: &str| {
+            let value = headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok());
+            value.is_some_and(|value| value.contains(word))
+        };
+        let is_unsafe =
+            has(header::SERVER, "llama.cpp") || has(HeaderName::from_static("keep-alive"), "max=");
+        // the maximum: what was seen once holds
+        let seen = if is_unsafe { Self::UNSAFE } else { Self::SAFE };
+        self.0.fetch_max(seen, Ordering::Relaxed);
+    }
+}
+
+/// True if connections to this server are kept from the start: with TLS a new one is expensive, and the simulator
+/// closes none under a request.
+fn is_kept(config: &HttpConfig) -> bool {
+    config.base.scheme() != "http" || config.simulated || config.shown_host.is_some()
+}
+
+/// A client builder for one server that keeps connections only if that is safe whatever the server is.
 pub(crate) fn client_for(config: &HttpConfig) -> Result<reqwest::ClientBuilder, TransportSetupError> {
+    let builder = client_builder(config)?;
+    Ok(if is_kept(config) {
+        builder
+    } else {
+        builder.pool_max_idle_per_host(0)
+    })
+}
+
+/// A client builder for one server: its key, its certificates, and how its connections are kept.
+fn client_builder(config: &HttpConfig) -> Result<reqwest::ClientBuilder, TransportSetupError> {
     if !config.base.username().is_empty() || config.base.password().is_some() {
         return Err(TransportSetupError::Credentials {
             host: host_of(&config.base),
@@ -260,20 +326,15 @@ pub(crate) fn client_for(config: &HttpConfig) -> Result<reqwest::ClientBuilder, 
         .extra_roots
         .iter()
         .map(|root| reqwest::Certificate::from_der(root));
-    let mut builder = http_client(&config.base)
+    let builder = http_client(&config.base)
         .default_headers(headers)
-        .tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?)
         .connect_timeout(config.connect_timeout)
         // servers close idle connections, some after 5 s: close them first, before one dies under a request
         .pool_idle_timeout(Duration::from_secs(4));
-    // llama-server has few HTTP threads and closes a kept connection at once when another one waits for a thread.
-    // A request sent meanwhile may have been processed, so it costs an ambiguous retry and counts against a
-    // healthy server. Without TLS a new connection is cheap. The simulator closes none under a request
-    let own = config.simulated || config.shown_host.is_some();
-    if config.base.scheme() == "http" && !own {
-        builder = builder.pool_max_idle_per_host(0);
+    if is_plain(&config.base) {
+        return Ok(builder);
     }
-    Ok(builder)
+    Ok(builder.tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// A client builder with everything disabled that would hide an attempt or send a key elsewhere. The proxies of the
@@ -287,9 +348,42 @@ pub(crate) fn http_client(base: &Url) -> reqwest::ClientBuilder {
         // reqwest would retry protocol NACKs, unseen by the limiter
         .retry(reqwest::retry::never())
         .referer(false);
-    if is_loopback(base) {
+    if is_plain(base) {
+        // no TLS, so the certificates of the system need not be read, which takes as long as all else at the start
+        builder.no_proxy().tls_certs_only([])
+    } else if is_loopback(base) {
         builder.no_proxy()
     } else {
         builder
+    }
+}
+
+/// True if requests to this server never use TLS: there is no proxy in between either.
+fn is_plain(base: &Url) -> bool {
+    base.scheme() == "http" && is_loopback(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_kept_once_the_server_does_not_look_like_llama_server() {
+        let headers = |name, value| HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+        let llama = headers(header::SERVER, "llama.cpp");
+        let limited = headers(HeaderName::from_static("keep-alive"), "timeout=5, max=100");
+        let uvicorn = headers(header::SERVER, "uvicorn");
+        for (seen, is_safe) in [
+            (vec![], false),
+            (vec![&uvicorn], true),
+            (vec![&llama], false),
+            (vec![&uvicorn, &limited, &uvicorn], false),
+        ] {
+            let keep_alive = KeepAlive::default();
+            for headers in &seen {
+                keep_alive.learn(headers);
+            }
+            assert_eq!(keep_alive.is_safe(), is_safe, "{seen:?}");
+        }
     }
 }
