@@ -83,6 +83,8 @@ pub(super) struct FlightLog {
     pub(super) wire: WireLog,
     /// Readers that wait for the next chunk or the end. Under the lock of the log, so that no wake-up is missed.
     chunk_readers: BTreeMap<CallId, Waker>,
+    /// Readers that wait for the next bytes or the end.
+    wire_readers: BTreeMap<CallId, Waker>,
     /// Readers that wait for the end alone, which no token wakes.
     end_readers: BTreeMap<CallId, Waker>,
     /// True once the last deadline has passed.
@@ -142,7 +144,7 @@ impl Flight {
         let mut log = self.lock();
         log.wire.head.get_or_insert_with(|| Arc::clone(head));
         log.wire.body.push(bytes);
-        let readers = std::mem::take(&mut log.chunk_readers);
+        let readers = std::mem::take(&mut log.wire_readers);
         drop(log);
         readers.into_values().for_each(Waker::wake);
     }
@@ -178,14 +180,16 @@ impl Flight {
             .unwrap_or(Timestamp::ZERO)
     }
 
-    /// Wakes the readers of chunks and of the end.
+    /// Wakes all readers.
     pub(super) fn wake_readers(&self) {
         let mut log = self.lock();
         let of_chunks = std::mem::take(&mut log.chunk_readers);
+        let of_bytes = std::mem::take(&mut log.wire_readers);
         let of_the_end = std::mem::take(&mut log.end_readers);
         drop(log);
         of_chunks
             .into_values()
+            .chain(of_bytes.into_values())
             .chain(of_the_end.into_values())
             .for_each(Waker::wake);
     }
@@ -239,7 +243,7 @@ impl Flight {
         if let (Some(head), Some(piece)) = (&log.wire.head, log.wire.body.get(read)) {
             return Poll::Ready(Ok((Arc::clone(head), piece.clone())));
         }
-        let earlier = log.chunk_readers.insert(call, cx.waker().clone());
+        let earlier = log.wire_readers.insert(call, cx.waker().clone());
         drop(log);
         drop(earlier);
         Poll::Pending
