@@ -77,6 +77,8 @@ pub struct CallContext {
     pub cacheable: bool,
     /// Skip stored answers and shared flights. Default: false.
     pub fresh: bool,
+    /// Do not store the answer, save under an idempotency key. Default: false.
+    pub no_store: bool,
     /// Calls of one user with the same key and the same request have one result; the same key with another request
     /// fails. Default: none.
     pub idempotency_key: Option<String>,
@@ -92,6 +94,7 @@ impl Default for CallContext {
             deadline: None,
             cacheable: false,
             fresh: false,
+            no_store: false,
             idempotency_key: None,
             prompt_tokens: None,
         }
@@ -208,7 +211,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         // both, and the upstream called twice
         let mut guards = self.core.lock();
         // idempotency first: a completed result of the same key is returned whatever the other layers say
-        if let Some(ended) = self.core.replay(&mut guards, &pending) {
+        if let Some(ended) = self.core.replay(&mut guards, &mut pending) {
             return ended;
         }
         // exact cache: before every guard, so a hit costs no request, no token and no permit
@@ -232,6 +235,12 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         let guards = self.core.lock();
         self.core.closed.cancel();
         drop(guards);
+    }
+
+    /// Cancels the running calls of this origin for which `is_meant` returns true: their streams end with an error. A
+    /// flight that other calls share continues.
+    pub fn cancel(&self, origin: Origin, is_meant: impl Fn(CallId) -> bool) {
+        self.core.cancel(origin, is_meant);
     }
 
     /// Sets the id of the next call; later calls count on from it. Recorded calls are repeated under their own
@@ -505,4 +514,4 @@ impl<T: Transport, O: Observer> Core<T, O> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

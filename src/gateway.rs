@@ -13,9 +13,12 @@
 //! - Bad input costs no other client anything: see [`GatewayLimits`].
 
 mod connection;
+mod raw_head;
 mod reply;
 mod request;
 mod tenant;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +32,9 @@ pub use tenant::{Credentials, KeyRing};
 
 use crate::client::{Env, ResilientClient, Transport};
 use crate::event::Observer;
+
+/// Bytes of the head of a request; a larger one gets 431.
+const HEAD_BYTES: usize = 64 << 10;
 
 /// Bounds on what clients may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +104,7 @@ pub enum GatewayError {
     KeyWithoutAuth,
 }
 
-/// A listening gateway. Dropping it stops it at once; [`Gateway::stop`] lets running calls end.
+/// A listening gateway. Dropping it stops it; [`Gateway::stop`] also waits until running calls have ended.
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
@@ -149,8 +155,8 @@ impl Gateway {
         self.address
     }
 
-    /// Accepts no more connections, and waits until the running calls have ended, at most
-    /// [`GatewayLimits::drain_time`].
+    /// Accepts no more connections, and waits until the running calls have ended. Those that run longer than
+    /// [`GatewayLimits::drain_time`] end with an error.
     pub async fn stop(&self) {
         self.stopping.cancel();
         self.stopped.cancelled().await;

@@ -12,6 +12,7 @@ use crate::drills::record::{Recorder, SaveTarget};
 use crate::drills::smoke::{self, DrillError};
 use crate::drills::whatif::WhatIf;
 use crate::event::{Command, Load, UserId};
+use crate::gateway::Gateway;
 use crate::journal::{Header, Journal, LiveJournal};
 use crate::semantic::label_store::LabelWriter;
 use crate::session::bus::{Bus, Tap};
@@ -19,7 +20,7 @@ use crate::session::engine;
 use crate::session::{Session, SessionConfig};
 use crate::settings::file::{self, ConfigError, NewFile};
 use crate::settings::{FaultProfile, Policy};
-use crate::text::SafeText;
+use crate::text::{SafeText, units};
 use crate::time::{Clock, unix_seconds};
 use crate::tui::outputs::{Outputs, SaveChannel, SaveRequest};
 use crate::tui::signals::Signals;
@@ -258,7 +259,9 @@ async fn control_room(
     // the summary comes after the end, so that it counts cancelled calls
     let bus = session.bus().clone();
     recorder.end(clock.now());
-    drop(gateway);
+    if let Some(gateway) = &gateway {
+        drain(&session, gateway).await?;
+    }
     session.shutdown().await;
     let files = files.finish(clock).await;
     let drill = match &cli.record {
@@ -267,6 +270,24 @@ async fn control_room(
     };
     drop(hold);
     end(&bus, &shown?, files, drill)
+}
+
+/// Lets the running calls of the gateway end. A signal ends the wait.
+async fn drain(session: &Session, gateway: &Gateway) -> io::Result<()> {
+    let mut signals = Signals::listen()?;
+    let running = session.client().held().flights as u64;
+    if running > 0 {
+        complain(format_args!(
+            "waiting for {} of the gateway; Ctrl-C cancels",
+            units::count(running, "call")
+        ));
+    }
+    tokio::select! {
+        biased;
+        _ = signals.ended() => {}
+        () = gateway.stop() => {}
+    }
+    Ok(())
 }
 
 /// Prints what the session leaves: the summary, panics, and the drill.

@@ -76,6 +76,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             body: &body,
             wall_seconds: unix_seconds(),
         });
+        failure.message = request.redact(failure.message);
         if failure.class == FailureClass::NotFound
             && let Some(unlisted) = self.unlisted_model()
         {

@@ -12,7 +12,7 @@ use super::semantic::EmbeddedPrompt;
 use super::stream::{CallStream, Unsubscribe};
 use super::transport::Transport;
 use crate::event::{
-    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, Observer, Phase, SkipReason,
+    CallId, EventKind, EvictReason, Failure, FailureClass, Fate, Observer, Origin, Phase, SkipReason,
 };
 use crate::openai::Usage;
 use crate::policy::admission::{self, StoreCandidate};
@@ -101,6 +101,31 @@ impl<T: Transport, O: Observer> Core<T, O> {
         true
     }
 
+    /// Cancels the calls of this origin for which `is_meant` returns true, as if their callers had left; their readers
+    /// get the end.
+    pub(super) fn cancel(&self, origin: Origin, is_meant: impl Fn(CallId) -> bool) {
+        let flights: Vec<_> = self.lock().flights.values().cloned().collect();
+        for flight in flights {
+            let subscribers = flight.lock().subscribers.clone();
+            let meant = |one: &&Subscriber| one.origin == origin && is_meant(one.call);
+            for one in subscribers.iter().filter(meant) {
+                self.leave(one.call, &flight);
+                // the task of an abandoned flight ends its last call
+                if !flight.abandoned.is_cancelled() {
+                    let end = CallError {
+                        fate: Fate::Cancelled,
+                        failure: cancelled(),
+                        partial: String::new(),
+                        headers: None,
+                        response: None,
+                    };
+                    flight.lock().put_end(one.call, Err(end));
+                    flight.wake_readers();
+                }
+            }
+        }
+    }
+
     /// Stores the answer, removes the flight and ends its calls, in this order: a call that arrives meanwhile
     /// finds the answer or the flight, and does not start a second one.
     ///
@@ -140,6 +165,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             );
         }
         if let Completion::Hit(answer) = completion {
+            log.semantic_hit = true;
             log.chunks.extend(answer.to_chunks());
             if let Some(wire) = &answer.wire {
                 log.wire.head = Some(Arc::new(wire.head.clone()));
@@ -389,7 +415,7 @@ fn deadline_passed(log: &FlightLog, one: &Subscriber) -> Failure {
 }
 
 fn cancelled() -> Failure {
-    Failure::new(FailureClass::Deadline, Phase::Final, "cancelled")
+    Failure::new(FailureClass::Deadline, Phase::Final, "the call was cancelled")
 }
 
 /// The message of a panic, redacted.

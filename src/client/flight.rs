@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{Answer, CallError, Chunk};
 use super::sync::{Mutex, MutexGuard};
 use super::wire::{WireHead, WireLog};
-use crate::event::{CallId, Failure, FlightId};
+use crate::event::{CallId, Failure, FlightId, Origin};
 use crate::policy::fingerprint::RequestKey;
 use crate::time::Timestamp;
 
@@ -49,6 +49,7 @@ pub(super) struct Subscriber {
     pub(super) deadline: Timestamp,
     /// Attempts made while it owned the flight.
     pub(super) attempts: u32,
+    pub(super) origin: Origin,
 }
 
 /// The end of a flight, as its subscribers read it.
@@ -87,6 +88,8 @@ pub(super) struct FlightLog {
     wire_readers: BTreeMap<CallId, Waker>,
     /// Readers that wait for the end alone, which no token wakes.
     end_readers: BTreeMap<CallId, Waker>,
+    /// True if the semantic cache answered.
+    pub(super) semantic_hit: bool,
     /// True once the last deadline has passed.
     pub(super) expired: bool,
     /// True if the machine slept during the current attempt: its result says nothing about the upstream.

@@ -12,7 +12,7 @@ use super::flight::{Flight, FlightKey, Subscriber};
 use super::guards::{CachedAnswer, Guards};
 use super::semantic::SemanticPrompt;
 use super::stream::CallStream;
-use super::transport::{AttemptRequest, Transport};
+use super::transport::{ApiKey, AttemptRequest, Transport};
 use super::wire::{CacheUse, WireRequest};
 use super::{CallContext, Core, sync};
 use crate::event::{
@@ -34,6 +34,8 @@ pub(super) struct UpstreamRequest {
     pub(super) body: Bytes,
     /// The request to pass on unchanged, if it is one.
     pub(super) wire: Option<Arc<WireRequest>>,
+    /// The keys of the transport and those that the client sent: no event may hold them.
+    pub(super) secrets: Vec<ApiKey>,
     /// True if another attempt may follow a failed one.
     pub(super) may_repeat: bool,
     pub(super) prompt_tokens: u64,
@@ -62,6 +64,11 @@ impl UpstreamRequest {
             prompt_tokens: self.prompt_tokens,
             idempotency_key: self.idempotency_key.clone(),
         }
+    }
+
+    /// The text with the keys redacted.
+    pub(super) fn redact(&self, text: SafeText) -> SafeText {
+        self.secrets.iter().fold(text, |text, key| key.redact(text))
     }
 
     /// LLM tokens to reserve for each attempt.
@@ -117,6 +124,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             answer_limit: request.token_limit(),
             repeatable: reusable,
             fresh: context.fresh,
+            no_store: context.no_store,
             stream: request.is_stream(),
             key: context
                 .idempotency_key
@@ -180,7 +188,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// The stored result of the caller's idempotency key, or an error if the key belongs to another request.
-    pub(super) fn replay(&self, guards: &mut Guards, pending: &Pending) -> Option<CallStream> {
+    pub(super) fn replay(&self, guards: &mut Guards, pending: &mut Pending) -> Option<CallStream> {
         let idempotency_key = pending.context.idempotency_key.as_ref()?;
         let now = self.env.clock.now();
         let user = &pending.context.user;
@@ -208,6 +216,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             text: answer.shown.clone(),
         };
         self.observer.emit(Some(pending.call), kind);
+        pending.cache_use = CacheUse::Replayed;
         Some(self.end_immediately(pending, Ok(answer)))
     }
 
@@ -292,6 +301,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             started_at: pending.started_at,
             deadline: pending.deadline,
             attempts: 0,
+            origin: context.origin,
         };
         let sharing = guards.policy.flight.enabled;
         let flight_key = match &context.idempotency_key {
@@ -371,11 +381,15 @@ impl<T: Transport, O: Observer> Core<T, O> {
             model: request.model_name().map(str::to_owned),
             body,
             may_repeat: wire.as_ref().is_none_or(|wire| wire.may_repeat()),
+            secrets: {
+                let of_client = wire.iter().flat_map(|wire| wire.keys());
+                self.transport.keys().iter().cloned().chain(of_client).collect()
+            },
             wire,
             idempotency_key: call_key(self.env.seed, call),
             user: context.user,
             client_key: context.idempotency_key,
-            storable: repeatable,
+            storable: repeatable && !context.no_store,
             semantic,
         };
         // a task of its own: it outlives the caller that started it

@@ -32,7 +32,9 @@ const DRAIN_TIME: Duration = Duration::from_millis(250);
 const DEADLINE_MARGIN: Duration = Duration::from_millis(2);
 
 /// Text of a stream that is not emitted yet.
-struct PendingDelta {
+struct PendingDelta<'a> {
+    /// Keys to redact.
+    secrets: &'a [ApiKey],
     text: SafeText,
     reasoning: SafeText,
     text_chunks: u32,
@@ -127,7 +129,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let dialect = request.wire.as_ref().map_or(Dialect::Chat, |wire| wire.dialect);
         let mut reader =
             AnswerReader::new(content_type == EVENT_STREAM, max_bytes, request.choices).with_dialect(dialect);
-        let mut pending = PendingDelta::new(self.env.clock.now());
+        let mut pending = PendingDelta::new(self.env.clock.now(), &request.secrets);
         let mut passing = request.wire.as_ref().and_then(|_| Passing::new(&response));
         let read = self
             .read_body(guard, response.body, &mut reader, &mut pending, passing.as_mut())
@@ -145,7 +147,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 return Err(self.classify_body(flight, response.status, problem));
             }
             Err(ReadFailure::Problem(problem)) => {
-                return Err(self.classify_problem(flight, response.status, &content_type, &problem));
+                let mut failure = self.classify_problem(flight, response.status, &content_type, &problem);
+                failure.message = request.redact(failure.message);
+                return Err(failure);
             }
         }
         if let Some(passing) = &mut passing {
@@ -156,7 +160,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             answer.wire = Some(Arc::new(passing.response(flight).stored()));
         }
         // it is shown again when the answer comes from the cache
-        answer.shown = self.transport.redact(answer.shown);
+        answer.shown = request.redact(answer.shown);
         Ok(answer)
     }
 
@@ -166,7 +170,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         guard: &mut FlightGuard<'_, T, O>,
         mut body: BodyStream,
         reader: &mut AnswerReader,
-        pending: &mut PendingDelta,
+        pending: &mut PendingDelta<'_>,
         mut passing: Option<&mut Passing>,
     ) -> Result<BodyEnd, ReadFailure> {
         let (clock, flight) = (self.env.clock, guard.flight);
@@ -252,13 +256,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// Emits the pending text if it is due, or in any case if `all` is set.
-    fn emit_deltas(&self, flight: &Flight, pending: &mut PendingDelta, now: Timestamp, all: bool) {
+    fn emit_deltas(&self, flight: &Flight, pending: &mut PendingDelta<'_>, now: Timestamp, all: bool) {
         if !(all || pending.due.is_some_and(|due| due <= now)) {
             return;
         }
-        let keys = if all { &[][..] } else { self.transport.keys() };
-        for (text, chunks, reasoning) in pending.take(now, keys) {
-            let text = self.transport.redact(text);
+        for (text, chunks, reasoning) in pending.take(now, all) {
             let kind = EventKind::StreamDelta {
                 text,
                 chunks,
@@ -296,9 +298,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 }
 
-impl PendingDelta {
-    fn new(now: Timestamp) -> Self {
+impl<'a> PendingDelta<'a> {
+    fn new(now: Timestamp, secrets: &'a [ApiKey]) -> Self {
         Self {
+            secrets,
             text: SafeText::default(),
             reasoning: SafeText::default(),
             text_chunks: 0,
@@ -333,9 +336,11 @@ impl PendingDelta {
         self.due.get_or_insert(due);
     }
 
-    /// Takes what can be emitted: `(text, chunks, reasoning)`. A text whose end may be the start of a key waits
-    /// for the next chunk: a key that arrives in two chunks must not be emitted in two.
-    fn take(&mut self, now: Timestamp, keys: &[ApiKey]) -> Vec<(SafeText, u32, bool)> {
+    /// Takes what can be emitted, redacted: `(text, chunks, reasoning)`. A text whose end may be the start of a key
+    /// waits for the next chunk, unless this is the end: a key that arrives in two chunks must not be emitted in two.
+    fn take(&mut self, now: Timestamp, is_end: bool) -> Vec<(SafeText, u32, bool)> {
+        let secrets = self.secrets;
+        let waits = |text: &SafeText| !is_end && secrets.iter().any(|key| key.may_start_at_end(text));
         self.due = None;
         self.last_emitted = now;
         [
@@ -343,8 +348,13 @@ impl PendingDelta {
             (&mut self.text, &mut self.text_chunks, false),
         ]
         .into_iter()
-        .filter(|(text, chunks, _)| **chunks > 0 && !keys.iter().any(|key| key.may_start_at_end(text)))
-        .map(|(text, chunks, reasoning)| (std::mem::take(text), std::mem::take(chunks), reasoning))
+        .filter(|(text, chunks, _)| **chunks > 0 && !waits(text))
+        .map(|(text, chunks, reasoning)| {
+            let text = secrets
+                .iter()
+                .fold(std::mem::take(text), |text, key| key.redact(text));
+            (text, std::mem::take(chunks), reasoning)
+        })
         .collect()
     }
 }

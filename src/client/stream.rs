@@ -109,9 +109,14 @@ impl CallStream {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// The use that the call made of the stored answers, as far as it is known when the call starts.
+    /// The use that the call made of the stored answers so far: the semantic cache is asked after the call starts.
     pub fn cache_use(&self) -> CacheUse {
-        self.cache_use
+        match (&self.source, self.cache_use) {
+            (Source::Running { flight, .. }, CacheUse::Miss(_)) if flight.lock().semantic_hit => {
+                CacheUse::Semantic
+            }
+            (_, cache_use) => cache_use,
+        }
     }
 
     /// Attempts of the flight so far, and the time that it waited for the limiter.

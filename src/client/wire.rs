@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Map, Value};
 
+use super::transport::ApiKey;
 use crate::dialect::Dialect;
 use crate::event::{BypassReason, MissReason};
 use crate::openai::ChatRequest;
@@ -63,6 +64,20 @@ impl WireRequest {
     /// another endpoint nothing is known.
     pub(super) fn may_repeat(&self) -> bool {
         self.dialect.is_known() || matches!(self.method, Method::GET | Method::HEAD)
+    }
+
+    /// The keys that the client sends. They must not reach an event.
+    pub(super) fn keys(&self) -> Vec<ApiKey> {
+        let names = ["authorization", "x-api-key", "api-key"];
+        let values = names.iter().filter_map(|name| {
+            let value = self.headers.get(*name)?.to_str().ok()?;
+            let secret = value.rsplit(' ').next().filter(|secret| !secret.is_empty())?;
+            Some(ApiKey {
+                name: (*name).to_owned(),
+                secret: secret.to_owned().into(),
+            })
+        });
+        values.collect()
     }
 
     /// The part of a cache key that is neither user nor body: endpoint, and the shape of the answer, because stored
@@ -154,6 +169,8 @@ pub enum CacheUse {
     Replayed,
     /// Joined the flight of another call.
     Shared,
+    /// Answered by the semantic cache.
+    Semantic,
     /// Looked up in vain.
     Miss(MissReason),
     /// Not looked up.

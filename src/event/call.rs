@@ -52,6 +52,9 @@ pub struct CallOptions {
     /// True if the caller requests a fresh answer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fresh: bool,
+    /// True if the answer must not be stored.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_store: bool,
     /// True if the answer is streamed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stream: bool,

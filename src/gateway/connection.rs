@@ -8,28 +8,33 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::raw_head::RawHead;
 use super::reply::{self, ReplyBody};
 use super::request::{self, Rejection};
-use super::{Credentials, GatewayLimits};
+use super::{Credentials, GatewayLimits, HEAD_BYTES};
 use crate::client::{Env, ResilientClient, Transport};
 use crate::dialect::Dialect;
-use crate::event::Observer;
+use crate::event::{Observer, Origin};
 use crate::time::Clock;
 
-/// Bytes of the head of a request; a larger one gets 431.
-const HEAD_BYTES: usize = 64 << 10;
+/// Bodies above the limit are read up to this multiple of it and dropped: a client that writes while the connection
+/// closes would miss the answer.
+const DISCARDED: usize = 4;
+/// The time for which a rejected connection is kept, so that its client can read the answer.
+const LINGER: Duration = Duration::from_secs(1);
 /// The pause after an accept that failed because descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The answer to a connection above the limit.
@@ -55,6 +60,7 @@ pub(super) async fn serve<T: Transport, O: Observer>(
 ) {
     let _stopped = stopped.drop_guard();
     let slots = Arc::new(Semaphore::new(server.limits.connections));
+    let refusals = Arc::new(Semaphore::new(server.limits.connections));
     let tasks = TaskTracker::new();
     let force = CancellationToken::new();
     let _force = force.clone().drop_guard();
@@ -69,7 +75,9 @@ pub(super) async fn serve<T: Transport, O: Observer>(
             continue;
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            tasks.spawn(refuse(stream));
+            if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
+                tasks.spawn(refuse(stream, slot, stopping.clone()));
+            }
             continue;
         };
         let (server, stopping, force) = (Arc::clone(&server), stopping.clone(), force.clone());
@@ -81,16 +89,37 @@ pub(super) async fn serve<T: Transport, O: Observer>(
             }
         });
     }
+    drop(listener);
     tasks.close();
+    let clock = server.env.clock;
+    tokio::select! {
+        () = tasks.wait() => return,
+        () = clock.sleep(server.limits.drain_time) => {}
+    }
+    // their streams end with an error event
+    server.client.cancel(Origin::Gateway, |_| true);
     tokio::select! {
         () = tasks.wait() => {}
-        () = server.env.clock.sleep(server.limits.drain_time) => {}
+        () = clock.sleep(LINGER) => {}
     }
 }
 
-/// Answers a connection above the limit.
-async fn refuse(mut stream: TcpStream) {
-    drop(tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await);
+/// Answers a connection above the limit, and reads what its client sends meanwhile: closing with unread bytes would
+/// reset the connection before the answer is read.
+async fn refuse(mut stream: TcpStream, slot: OwnedSemaphorePermit, stopping: CancellationToken) {
+    let answer = async {
+        stream.write_all(FULL).await?;
+        stream.shutdown().await?;
+        let mut dropped = [0; 4096];
+        while stream.read(&mut dropped).await? > 0 {}
+        io::Result::Ok(())
+    };
+    tokio::select! {
+        _ = answer => {}
+        () = tokio::time::sleep(LINGER) => {}
+        () = stopping.cancelled() => {}
+    }
+    drop(slot);
 }
 
 /// Serves the requests of one connection.
@@ -102,22 +131,33 @@ async fn connection<T: Transport, O: Observer>(
     // events are small, and each one matters
     drop(stream.set_nodelay(true));
     let limits = server.limits;
-    let io = TokioIo::new(Writing::new(stream, limits.write_time, server.env.clock));
+    let head = Arc::new(RawHead::default());
+    let unused = Arc::clone(&head);
+    let io = TokioIo::new(Writing {
+        stream,
+        limit: limits.write_time,
+        clock: server.env.clock,
+        timer: None,
+        head: Arc::clone(&head),
+    });
     let service = service_fn(move |request| {
-        let server = Arc::clone(&server);
-        async move { Ok::<_, Infallible>(serve_request(&server, request).await) }
+        let (server, head) = (Arc::clone(&server), Arc::clone(&head));
+        async move { Ok::<_, Infallible>(serve_request(&server, request, &head).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_buf_size(HEAD_BYTES)
+        .max_header_size(HEAD_BYTES)
         .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
     // an error of a connection is the client's: it has its answer, or it has left
     tokio::select! {
         _ = &mut connection => return,
-        () = stopping.cancelled() => connection.as_mut().graceful_shutdown(),
+        // hyper would wait for the first request
+        () = stopping.cancelled() => if unused.is_unused() { return },
     }
+    connection.as_mut().graceful_shutdown();
     drop(connection.await);
 }
 
@@ -125,7 +165,9 @@ async fn connection<T: Transport, O: Observer>(
 async fn serve_request<T: Transport, O: Observer>(
     server: &Server<T, O>,
     request: Request<Incoming>,
+    head: &RawHead,
 ) -> Response<ReplyBody> {
+    let has_length = head.take_has_length();
     let path = request.uri().path();
     let bare = path.trim_start_matches("/v1").trim_start_matches('/');
     let dialect = if bare.starts_with("messages") {
@@ -136,7 +178,12 @@ async fn serve_request<T: Transport, O: Observer>(
     if path == "/health" && request.method() == Method::GET {
         return reply::page("{\"status\":\"ok\"}");
     }
-    match start(server, request).await {
+    if has_length && request.headers().contains_key(header::TRANSFER_ENCODING) {
+        let message = "both Content-Length and Transfer-Encoding: send one of them";
+        let ambiguous = Rejection::new(StatusCode::BAD_REQUEST, "seawall_bad_request", message);
+        return reply::rejection(&ambiguous, dialect);
+    }
+    match start(server, request, head).await {
         Ok(call) => reply::reply(call.0, call.1).await,
         Err(rejection) => reply::rejection(&rejection, dialect),
     }
@@ -146,6 +193,7 @@ async fn serve_request<T: Transport, O: Observer>(
 async fn start<T: Transport, O: Observer>(
     server: &Server<T, O>,
     request: Request<Incoming>,
+    head: &RawHead,
 ) -> Result<(crate::client::CallStream, Dialect), Rejection> {
     let (parts, body) = request.into_parts();
     // before the body is read
@@ -153,38 +201,61 @@ async fn start<T: Transport, O: Observer>(
     let user = server.credentials.tenant(&parts.headers)?;
     let endpoint = request::endpoint(parts.uri.path())?;
     request::check_media_type(Dialect::for_endpoint(endpoint), &parts.headers)?;
-    let limits = &server.limits;
-    let body = Limited::new(body, limits.body_bytes).collect();
-    let body = match tokio::time::timeout(limits.body_time, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("the request body is larger than {} bytes", limits.body_bytes);
-            return Err(Rejection::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "seawall_too_large",
-                message,
-            ));
-        }
-        Ok(Err(_)) => {
-            let message = "the request body broke off";
-            return Err(Rejection::new(
-                StatusCode::BAD_REQUEST,
-                "seawall_bad_request",
-                message,
-            ));
-        }
-        Err(_) => {
-            let message = format!("the request body took longer than {:?}", limits.body_time);
-            return Err(Rejection::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "seawall_slow_body",
-                message,
-            ));
-        }
-    };
+    let body = read_body(&server.limits, &parts.headers, body).await?;
+    head.expect_next();
     let (wire, context) = request::translate(&parts, endpoint, body, &server.credentials, user)?;
     let dialect = wire.dialect;
     Ok((server.client.call_wire(wire, context), dialect))
+}
+
+/// Reads the body of a request, within its limits.
+async fn read_body(limits: &GatewayLimits, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Rejection> {
+    let too_large = || {
+        let message = format!("the request body is larger than {} bytes", limits.body_bytes);
+        Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, "seawall_too_large", message)
+    };
+    // a client that waits for `100 Continue` has sent nothing that it could miss the answer by
+    if headers.contains_key(header::EXPECT) && body.size_hint().lower() > limits.body_bytes as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(limits.body_time, collect(body, limits.body_bytes)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(too_large()),
+        Ok(Err(_)) => {
+            let message = "the request body broke off";
+            Err(Rejection::new(
+                StatusCode::BAD_REQUEST,
+                "seawall_bad_request",
+                message,
+            ))
+        }
+        Err(_) => {
+            let message = format!("the request body took longer than {:?}", limits.body_time);
+            Err(Rejection::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "seawall_slow_body",
+                message,
+            ))
+        }
+    }
+}
+
+/// The bytes of a body; `None` if there are more than `limit`.
+async fn collect(mut body: Incoming, limit: usize) -> Result<Option<Bytes>, hyper::Error> {
+    let mut bytes = BytesMut::new();
+    let mut total = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        total += data.len();
+        if total <= limit {
+            bytes.extend_from_slice(&data);
+        } else if total > limit.saturating_mul(DISCARDED) {
+            break;
+        } else {
+            bytes = BytesMut::new();
+        }
+    }
+    Ok((total <= limit).then(|| bytes.freeze()))
 }
 
 /// A connection whose writes fail once the other side has taken nothing for a while.
@@ -194,18 +265,10 @@ struct Writing {
     clock: Clock,
     /// Runs while a write waits.
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    head: Arc<RawHead>,
 }
 
 impl Writing {
-    fn new(stream: TcpStream, limit: Duration, clock: Clock) -> Self {
-        Self {
-            stream,
-            limit,
-            clock,
-            timer: None,
-        }
-    }
-
     fn timed<V>(&mut self, polled: Poll<io::Result<V>>, cx: &mut Context<'_>) -> Poll<io::Result<V>> {
         if polled.is_ready() {
             self.timer = None;
@@ -226,7 +289,10 @@ impl AsyncRead for Writing {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.head.push(buf.filled().get(before..).unwrap_or_default());
+        polled
     }
 }
 

@@ -84,6 +84,7 @@ fn facts(call: &CallStream) -> HeaderMap {
         CacheUse::Hit => "hit".to_owned(),
         CacheUse::Replayed => "hit; repeated idempotency key".to_owned(),
         CacheUse::Shared => "shared".to_owned(),
+        CacheUse::Semantic => "semantic".to_owned(),
         CacheUse::Miss(reason) => format!("miss; {}", reason.brief()),
         CacheUse::Bypass(reason) => format!("bypass; {}", reason.brief()),
         CacheUse::None => "bypass".to_owned(),
@@ -160,6 +161,7 @@ fn status_of(error: &CallError, dialect: Dialect) -> (StatusCode, &'static str) 
     let failure = &error.failure;
     match (error.fate, failure.class) {
         (Fate::RateLimited, _) => (StatusCode::TOO_MANY_REQUESTS, "seawall_rate_limited"),
+        (Fate::Cancelled, _) => (StatusCode::SERVICE_UNAVAILABLE, "seawall_cancelled"),
         (Fate::CircuitOpen, _) => (StatusCode::SERVICE_UNAVAILABLE, "seawall_circuit_open"),
         (_, FailureClass::Deadline) => (StatusCode::GATEWAY_TIMEOUT, "seawall_deadline"),
         (_, class) if failure.status.is_some() => {

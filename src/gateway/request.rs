@@ -73,17 +73,9 @@ pub(super) fn endpoint(path: &str) -> Result<&str, Rejection> {
     })
 }
 
-/// Rejects requests that a browser may send on behalf of a foreign page, and such whose length is ambiguous.
+/// Rejects requests that a browser may send on behalf of a foreign page.
 pub(super) fn check_head(parts: &Parts, is_loopback: bool) -> Result<(), Rejection> {
     let headers = &parts.headers;
-    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
-        let message = "both Content-Length and Transfer-Encoding: send one of them";
-        return Err(Rejection::new(
-            StatusCode::BAD_REQUEST,
-            "seawall_bad_request",
-            message,
-        ));
-    }
     let text = |name| {
         headers
             .get(name)
@@ -173,19 +165,17 @@ pub(super) fn translate(
     wire.headers = passed_headers(&parts.headers, credentials);
     let headers = &parts.headers;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let directives = [
-        text("cache-control").unwrap_or_default(),
-        text("x-seawall-cache").unwrap_or_default(),
-    ];
-    let has = |word: &str| {
-        let mut words = directives.iter().flat_map(|value| value.split(','));
+    let has = |name: &str, word: &str| {
+        let mut words = text(name).unwrap_or_default().split(',');
         words.any(|one| one.trim().eq_ignore_ascii_case(word))
     };
+    let bypass = has("x-seawall-cache", "bypass");
     let context = CallContext {
         user,
         origin: Origin::Gateway,
         deadline: deadline(&text),
-        fresh: ["no-store", "no-cache", "bypass", "refresh"].into_iter().any(has),
+        fresh: bypass || has("x-seawall-cache", "refresh") || has("cache-control", "no-cache"),
+        no_store: bypass || has("cache-control", "no-store"),
         cacheable: dialect == Dialect::Embeddings,
         idempotency_key: text("idempotency-key").map(|key| key.trim_matches('"').to_owned()),
         ..CallContext::default()

@@ -220,8 +220,14 @@ impl<T: Transport, O: Observer + Clone> Engine<T, O> {
                 if let Some(token) = self.lock().calls.get(&call) {
                     token.cancel();
                 }
+                self.client.cancel(Origin::Gateway, |one| one == call);
             }
-            Command::CancelAll | Command::Shutdown => self.stop_all(),
+            Command::CancelAll => {
+                self.stop_all();
+                self.client.cancel(Origin::Gateway, |_| true);
+            }
+            // calls of the gateway may still end: it is stopped first
+            Command::Shutdown => self.stop_all(),
             Command::ForgetConversation => self.lock().turns.clear(),
             Command::SetFaults { on } => {
                 self.faults.set_on(on);

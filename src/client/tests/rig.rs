@@ -14,7 +14,7 @@ use crate::time::{Clock, Timestamp};
 
 /// An observer that records every event.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     clock: Clock,
     events: Mutex<Vec<Event>>,
 }
@@ -29,16 +29,16 @@ impl Observer for Recorder {
 }
 
 /// See the module documentation.
-pub(super) struct Rig {
-    pub(super) client: ResilientClient<ScriptedTransport, Arc<Recorder>>,
-    pub(super) env: Env,
-    pub(super) upstream: ScriptedTransport,
+pub(crate) struct Rig {
+    pub(crate) client: ResilientClient<ScriptedTransport, Arc<Recorder>>,
+    pub(crate) env: Env,
+    pub(crate) upstream: ScriptedTransport,
     recorder: Arc<Recorder>,
-    pub(super) policy: Policy,
+    pub(crate) policy: Policy,
 }
 
 /// A policy without jitter, so that tests can name instants.
-pub(super) fn steady() -> Policy {
+pub(crate) fn steady() -> Policy {
     let mut policy = Policy::default();
     policy.retry.jitter = Jitter::None;
     policy.breaker.open_jitter = 0.0;
@@ -46,36 +46,36 @@ pub(super) fn steady() -> Policy {
 }
 
 /// A deterministic request, whose answer may be stored and shared.
-pub(super) fn cold(prompt: &str) -> ChatRequest {
+pub(crate) fn cold(prompt: &str) -> ChatRequest {
     ChatRequest::prompt(prompt).temperature(0.0)
 }
 
 /// A request whose answer is not reused.
-pub(super) fn warm(prompt: &str) -> ChatRequest {
+pub(crate) fn warm(prompt: &str) -> ChatRequest {
     ChatRequest::prompt(prompt)
 }
 
-pub(super) fn secs(seconds: u64) -> Duration {
+pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub(super) fn millis(millis: u64) -> Duration {
+pub(crate) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// Runs every task as far as it can go now. No time passes, because a busy runtime does not skip ahead.
-pub(super) async fn tick() {
+pub(crate) async fn tick() {
     for _ in 0..32 {
         tokio::task::yield_now().await;
     }
 }
 
 impl Rig {
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(crate) fn new(policy: Policy) -> Self {
         Self::seeded(policy, 7)
     }
 
-    pub(super) fn seeded(policy: Policy, seed: u64) -> Self {
+    pub(crate) fn seeded(policy: Policy, seed: u64) -> Self {
         let env = Env::new(Clock::start(), seed);
         let recorder = Arc::new(Recorder {
             clock: env.clock,
@@ -98,18 +98,18 @@ impl Rig {
     }
 
     /// A rig with the steady policy and this script.
-    pub(super) fn scripted(steps: impl IntoIterator<Item = Step>) -> Self {
+    pub(crate) fn scripted(steps: impl IntoIterator<Item = Step>) -> Self {
         let rig = Self::new(steady());
         rig.upstream.push(steps);
         rig
     }
 
-    pub(super) fn call(&self, request: &ChatRequest) -> CallStream {
+    pub(crate) fn call(&self, request: &ChatRequest) -> CallStream {
         self.client.call(request, CallContext::default())
     }
 
     /// A call with a deadline of its own.
-    pub(super) fn call_within(&self, request: &ChatRequest, deadline: Duration) -> CallStream {
+    pub(crate) fn call_within(&self, request: &ChatRequest, deadline: Duration) -> CallStream {
         let context = CallContext {
             deadline: Some(deadline),
             ..CallContext::default()
@@ -117,7 +117,7 @@ impl Rig {
         self.client.call(request, context)
     }
 
-    pub(super) fn keyed(&self, request: &ChatRequest, key: &str) -> CallStream {
+    pub(crate) fn keyed(&self, request: &ChatRequest, key: &str) -> CallStream {
         let context = CallContext {
             idempotency_key: Some(key.into()),
             ..CallContext::default()
@@ -125,41 +125,41 @@ impl Rig {
         self.client.call(request, context)
     }
 
-    pub(super) async fn ask(&self, request: &ChatRequest) -> Result<Answer, CallError> {
+    pub(crate) async fn ask(&self, request: &ChatRequest) -> Result<Answer, CallError> {
         self.call(request).finish().await
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.env.clock.now()
     }
 
     /// Milliseconds since the start.
-    pub(super) fn millis(&self) -> u64 {
+    pub(crate) fn millis(&self) -> u64 {
         self.now().0 / 1_000_000
     }
 
-    pub(super) async fn sleep(&self, duration: Duration) {
+    pub(crate) async fn sleep(&self, duration: Duration) {
         self.env.clock.sleep(duration).await;
     }
 
-    pub(super) fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         self.recorder.events.lock().unwrap().clone()
     }
 
     /// The results of `pick` over all events, in order.
-    pub(super) fn find<R>(&self, pick: impl Fn(&Event) -> Option<R>) -> Vec<R> {
+    pub(crate) fn find<R>(&self, pick: impl Fn(&Event) -> Option<R>) -> Vec<R> {
         self.events().iter().filter_map(pick).collect()
     }
 
     /// The start of each attempt, in seconds.
-    pub(super) fn attempt_times(&self) -> Vec<f64> {
+    pub(crate) fn attempt_times(&self) -> Vec<f64> {
         self.find(|event| {
             matches!(event.kind, EventKind::AttemptStarted { .. }).then(|| event.at.as_secs_f64())
         })
     }
 
     /// The fates of all calls, in the order of their ids.
-    pub(super) fn fates(&self) -> Vec<Fate> {
+    pub(crate) fn fates(&self) -> Vec<Fate> {
         let mut fates = self.find(|event| match event.kind {
             EventKind::CallEnded { fate, .. } => Some((event.call, fate)),
             _ => None,
@@ -169,7 +169,7 @@ impl Rig {
     }
 
     /// The end of a test: all resources are released at once, and the events are a legal session.
-    pub(super) async fn done(&self) {
+    pub(crate) async fn done(&self) {
         let now = self.now();
         tick().await;
         assert_eq!(self.now(), now, "no time passes while resources are released");
@@ -177,13 +177,13 @@ impl Rig {
     }
 
     /// The same where time passes on its own.
-    pub(super) async fn done_in_real_time(&self) {
+    pub(crate) async fn done_in_real_time(&self) {
         self.env.join().await;
         self.nothing_is_left(Checker::new(&self.policy).in_real_time());
     }
 
     /// Asserts that all resources are released and that the checker accepts the events.
-    pub(super) fn nothing_is_left(&self, mut checker: Checker) {
+    pub(crate) fn nothing_is_left(&self, mut checker: Checker) {
         assert_eq!(self.env.running_tasks(), 0, "tasks");
         assert_eq!(self.client.held().flights, 0, "flights");
         assert_eq!(self.upstream.open(), 0, "open exchanges");

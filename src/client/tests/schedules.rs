@@ -505,6 +505,7 @@ fn idle_flight(number: u64) -> Flight {
         started_at: Timestamp::ZERO,
         deadline: Timestamp::MAX,
         attempts: 0,
+        origin: crate::event::Origin::Library,
     };
     let scope = Scope {
         user: &UserId::new("default"),

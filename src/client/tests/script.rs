@@ -17,7 +17,7 @@ use crate::time::Clock;
 
 /// The reaction to one attempt.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// No response.
     Fail(SendErrorKind),
     /// No answer, forever.
@@ -32,7 +32,7 @@ pub(super) enum Step {
 
 /// A response with its timing.
 #[derive(Clone, Debug)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     after: Duration,
     status: u16,
     headers: Vec<(&'static str, String)>,
@@ -41,7 +41,7 @@ pub(super) struct Reply {
 
 /// A piece of a body.
 #[derive(Clone, Debug)]
-pub(super) enum Part {
+pub(crate) enum Part {
     Wait(Duration),
     /// Lets other threads run: see [`Step::Explored`].
     Pause,
@@ -52,13 +52,15 @@ pub(super) enum Part {
     Reset,
     /// Nothing follows, and no end.
     Hang,
+    /// Waits until a test notifies it.
+    Until(Arc<tokio::sync::Notify>),
     /// A bug in the middle of a body.
     Panic,
 }
 
 impl Reply {
     /// A response with this status and no body.
-    pub(super) fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self {
             after: Duration::from_millis(10),
             status,
@@ -68,12 +70,12 @@ impl Reply {
     }
 
     /// The beginning of a stream.
-    pub(super) fn stream() -> Self {
+    pub(crate) fn stream() -> Self {
         Self::status(200).header("content-type", "text/event-stream")
     }
 
     /// A complete stream with these words, one per event, and usage.
-    pub(super) fn says(words: &[&str]) -> Self {
+    pub(crate) fn says(words: &[&str]) -> Self {
         words
             .iter()
             .fold(Self::stream(), |reply, word| reply.word(word))
@@ -81,38 +83,38 @@ impl Reply {
             .done()
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.retain(|(known, _)| *known != name);
         self.headers.push((name, value.into()));
         self
     }
 
     /// Time to the headers.
-    pub(super) fn after(mut self, after: Duration) -> Self {
+    pub(crate) fn after(mut self, after: Duration) -> Self {
         self.after = after;
         self
     }
 
-    pub(super) fn part(mut self, part: Part) -> Self {
+    pub(crate) fn part(mut self, part: Part) -> Self {
         self.body.push(part);
         self
     }
 
-    pub(super) fn bytes(self, bytes: impl Into<Bytes>) -> Self {
+    pub(crate) fn bytes(self, bytes: impl Into<Bytes>) -> Self {
         self.part(Part::Bytes(bytes.into()))
     }
 
-    pub(super) fn wait(self, duration: Duration) -> Self {
+    pub(crate) fn wait(self, duration: Duration) -> Self {
         self.part(Part::Wait(duration))
     }
 
     /// One event with this data.
-    pub(super) fn event(self, data: &str) -> Self {
+    pub(crate) fn event(self, data: &str) -> Self {
         self.bytes(format!("data: {data}\n\n"))
     }
 
     /// One event with content.
-    pub(super) fn word(self, word: &str) -> Self {
+    pub(crate) fn word(self, word: &str) -> Self {
         let word = serde_json::Value::from(word);
         self.event(&format!(
             r#"{{"choices":[{{"index":0,"delta":{{"content":{word}}}}}],"model":"m"}}"#
@@ -120,21 +122,21 @@ impl Reply {
     }
 
     /// The event with the finish reason, and one with usage.
-    pub(super) fn stop(self) -> Self {
+    pub(crate) fn stop(self) -> Self {
         self.event(r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#)
             .event(r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}}"#)
     }
 
     /// Lets other threads run: see [`Step::Explored`].
-    pub(super) fn pause(self) -> Self {
+    pub(crate) fn pause(self) -> Self {
         self.part(Part::Pause)
     }
 
-    pub(super) fn into_parts(self) -> Vec<Part> {
+    pub(crate) fn into_parts(self) -> Vec<Part> {
         self.body
     }
 
-    pub(super) fn done(self) -> Self {
+    pub(crate) fn done(self) -> Self {
         self.event("[DONE]")
     }
 }
@@ -146,7 +148,7 @@ impl From<Reply> for Step {
 }
 
 /// An answer that was not streamed.
-pub(super) fn whole(text: &str) -> Reply {
+pub(crate) fn whole(text: &str) -> Reply {
     let body = serde_json::json!({
         "choices": [{ "message": { "content": text }, "finish_reason": "stop" }],
         "usage": { "prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7 },
@@ -156,14 +158,14 @@ pub(super) fn whole(text: &str) -> Reply {
 }
 
 /// An error with an OpenAI body.
-pub(super) fn error(status: u16, kind: &str, message: &str) -> Reply {
+pub(crate) fn error(status: u16, kind: &str, message: &str) -> Reply {
     let body = serde_json::json!({ "error": { "type": kind, "message": message } });
     Reply::status(status).bytes(body.to_string())
 }
 
 /// The scripted upstream. Clones share one script.
 #[derive(Clone, Debug)]
-pub(super) struct ScriptedTransport {
+pub(crate) struct ScriptedTransport {
     clock: Clock,
     steps: Arc<Mutex<VecDeque<Step>>>,
     sent: Arc<Mutex<Vec<AttemptRequest>>>,
@@ -180,7 +182,7 @@ impl Drop for Open {
 }
 
 impl ScriptedTransport {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock,
             steps: Arc::default(),
@@ -190,22 +192,22 @@ impl ScriptedTransport {
     }
 
     /// Appends to the script. Attempts beyond its end get "hello sea".
-    pub(super) fn push(&self, steps: impl IntoIterator<Item = Step>) {
+    pub(crate) fn push(&self, steps: impl IntoIterator<Item = Step>) {
         self.steps.lock().unwrap().extend(steps);
     }
 
     /// Removes the rest of the script.
-    pub(super) fn forget_rest(&self) {
+    pub(crate) fn forget_rest(&self) {
         self.steps.lock().unwrap().clear();
     }
 
     /// Requests sent so far.
-    pub(super) fn sent(&self) -> Vec<AttemptRequest> {
+    pub(crate) fn sent(&self) -> Vec<AttemptRequest> {
         self.sent.lock().unwrap().clone()
     }
 
     /// Number of running exchanges.
-    pub(super) fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 }
@@ -283,6 +285,10 @@ fn play(parts: VecDeque<Part>, clock: Clock, open: Open) -> BodyStream {
                     }
                     Part::Pause => {
                         shuttle::future::yield_now().await;
+                        continue;
+                    }
+                    Part::Until(notify) => {
+                        notify.notified().await;
                         continue;
                     }
                     Part::Bytes(bytes) => Ok(bytes),

@@ -98,6 +98,7 @@ impl RecordedCall {
             deadline: self.deadline,
             cacheable: false,
             fresh: self.options.fresh,
+            no_store: self.options.no_store,
             idempotency_key: self.options.key.map(|key| format!("{key:016x}")),
             prompt_tokens: Some(self.prompt_tokens),
         }

@@ -291,6 +291,7 @@ impl<T: Transport, O: Observer + Clone> Group<T, O> {
             deadline: callers.deadline,
             cacheable: false,
             fresh: callers.fresh,
+            no_store: false,
             idempotency_key: key,
             prompt_tokens: None,
         };

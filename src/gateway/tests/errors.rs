@@ -1,0 +1,98 @@
+//! Errors of seawall: status, code, and what clients should do.
+
+use super::rig::{House, cold, post, quick};
+use crate::client::SendErrorKind;
+use crate::client::tests::rig::secs;
+use crate::client::tests::script::Step;
+use crate::event::BreakerMode;
+use crate::gateway::GatewayLimits;
+use crate::settings::Bucket;
+
+fn wait_of(received: &super::rig::Received) -> u64 {
+    received.header("retry-after").unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_limiter_answers_429_with_its_forecast() {
+    let mut policy = quick();
+    policy.limit.requests = Bucket {
+        capacity: 1,
+        refill: 1,
+        per: secs(600),
+    };
+    let house = House::with(policy, GatewayLimits::default(), []).await;
+    assert_eq!(house.chat("", &cold("a", true)).await.status, 200);
+    let limited = house.chat("", &cold("b", true)).await;
+    assert_eq!(
+        (limited.status, limited.code().as_str()),
+        (429, "seawall_rate_limited")
+    );
+    assert!((590..=600).contains(&wait_of(&limited)), "{limited:?}");
+    assert_eq!(limited.header("x-should-retry"), None);
+    house.done().await;
+}
+
+#[tokio::test]
+async fn the_breaker_answers_503_in_the_dialect() {
+    let house = House::new([]).await;
+    house.rig.client.force_breaker(BreakerMode::ForcedOpen);
+    let refused = house.chat("", &cold("a", true)).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (503, "seawall_circuit_open")
+    );
+    assert!(wait_of(&refused) >= 1);
+    let body = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"a"}]}"#;
+    let refused = house.send(&post("/v1/messages", "", body)).await;
+    let error: serde_json::Value = serde_json::from_str(&refused.body).unwrap();
+    assert_eq!(
+        (error["type"].as_str(), error["error"]["type"].as_str()),
+        (Some("error"), Some("overloaded_error"))
+    );
+    assert_eq!(house.sent(), 0);
+    house.done().await;
+}
+
+#[tokio::test]
+async fn the_shortest_deadline_counts_and_answers_504() {
+    let house = House::new([Step::Hang, Step::Hang]).await;
+    for headers in [
+        "x-seawall-deadline: 0.05\r\nx-stainless-timeout: 600\r\n",
+        "x-seawall-deadline: 600\r\nx-stainless-read-timeout: 0.05\r\n",
+    ] {
+        let late = house.chat(headers, &cold("a", true)).await;
+        assert_eq!((late.status, late.code().as_str()), (504, "seawall_deadline"));
+        assert_eq!(late.header("x-should-retry"), Some("false"));
+    }
+    house.done().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_502_after_the_retries() {
+    let refused = || Step::Fail(SendErrorKind::Refused);
+    let house = House::new(std::iter::repeat_with(refused).take(16)).await;
+    let received = house.chat("", &cold("a", true)).await;
+    assert_eq!(
+        (received.status, received.code().as_str()),
+        (502, "seawall_upstream_failed")
+    );
+    assert_eq!(received.header("x-should-retry"), Some("false"));
+    let attempts: usize = received.header("x-seawall-attempts").unwrap().parse().unwrap();
+    assert!(attempts > 1 && attempts == house.sent());
+    house.done().await;
+}
+
+/// Paths that seawall does not know pass below `/v1`, once: nothing is known of their repetition.
+#[tokio::test]
+async fn other_paths_pass_below_v1_and_nowhere_else() {
+    let house = House::new([Step::Fail(SendErrorKind::Reset)]).await;
+    let failed = house.send(&post("/v1/audio/speech", "", "{}")).await;
+    assert_eq!((failed.status, house.sent()), (502, 1));
+    let outside = house.send(&post("/admin", "", "{}")).await;
+    assert_eq!(
+        (outside.status, outside.code().as_str()),
+        (404, "seawall_not_found")
+    );
+    assert_eq!(house.sent(), 1);
+    house.done().await;
+}

@@ -1,0 +1,241 @@
+//! Bad input: it gets an error, makes no call, and costs the others nothing.
+
+use super::rig::{House, cold, post, quick};
+use crate::client::tests::rig::millis;
+use crate::client::tests::script::Reply;
+use crate::event::Fate;
+use crate::gateway::{Credentials, Gateway, GatewayConfig, GatewayError, GatewayLimits, KeyRing};
+
+/// A gateway with small limits.
+async fn narrow() -> House {
+    let limits = GatewayLimits {
+        connections: 8,
+        body_bytes: 1000,
+        head_time: millis(100),
+        body_time: millis(100),
+        ..GatewayLimits::default()
+    };
+    House::with(quick(), limits, []).await
+}
+
+#[tokio::test]
+async fn bad_requests_get_an_error_and_make_no_call() {
+    let house = narrow().await;
+    let post = |lines: &str, body: &str| {
+        format!("POST /v1/chat/completions HTTP/1.1\r\nconnection: close\r\n{lines}\r\n{body}")
+    };
+    let ok = "host: localhost\r\ncontent-type: application/json\r\n";
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let deep = format!("{{\"messages\":{deep}}}");
+    let long = "x".repeat(2000);
+    for (request, status, code) in [
+        (
+            post("host: evil.example\r\ncontent-length: 2\r\n", "{}"),
+            403,
+            "seawall_bad_host",
+        ),
+        (post("content-length: 2\r\n", "{}"), 403, "seawall_bad_host"),
+        (
+            post(
+                &format!("{ok}origin: http://evil.example\r\ncontent-length: 2\r\n"),
+                "{}",
+            ),
+            403,
+            "seawall_bad_origin",
+        ),
+        (
+            post(
+                "host: localhost\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n",
+                "{}",
+            ),
+            415,
+            "seawall_media_type",
+        ),
+        (
+            post(&format!("{ok}content-length: 2\r\n"), "[]"),
+            400,
+            "seawall_bad_json",
+        ),
+        (
+            post(&format!("{ok}content-length: {}\r\n", deep.len()), &deep),
+            400,
+            "seawall_bad_json",
+        ),
+        (
+            post(&format!("{ok}content-length: {}\r\n", long.len()), &long),
+            413,
+            "seawall_too_large",
+        ),
+        (
+            post(
+                &format!("{ok}content-length: 9000\r\nexpect: 100-continue\r\n"),
+                "",
+            ),
+            413,
+            "seawall_too_large",
+        ),
+        (
+            post(
+                &format!("{ok}content-length: 2\r\ntransfer-encoding: chunked\r\n"),
+                "2\r\n{}\r\n0\r\n\r\n",
+            ),
+            400,
+            "seawall_bad_request",
+        ),
+        (
+            post(
+                &format!("{ok}Transfer-Encoding: chunked\r\nContent-Length: 2\r\n"),
+                "2\r\n{}\r\n0\r\n\r\n",
+            ),
+            400,
+            "seawall_bad_request",
+        ),
+        // a byte of the body, and no more
+        (
+            post(&format!("{ok}content-length: 2\r\n"), "{"),
+            408,
+            "seawall_slow_body",
+        ),
+    ] {
+        let received = house.send(request.as_bytes()).await;
+        assert_eq!(
+            (received.status, received.code().as_str()),
+            (status, code),
+            "{request}"
+        );
+        assert_eq!(received.header("x-should-retry"), Some("false"), "{request}");
+    }
+    // rejected by the parser, without a dialect
+    let oversized = post(&format!("{ok}x-long: {}\r\n", "x".repeat(100 << 10)), "");
+    assert_eq!(house.send(oversized.as_bytes()).await.status, 431);
+    assert_eq!((house.sent(), house.rig.fates()), (0, Vec::new()));
+    house.done().await;
+}
+
+#[tokio::test]
+async fn chunked_bodies_and_kept_connections_work() {
+    let house = narrow().await;
+    let mut client = house.connect().await;
+    let chunked = |close: &str| {
+        let body = cold("a", false);
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:4000\r\n{close}transfer-encoding: chunked\r\n\r\n\
+             {:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        )
+    };
+    client.write(chunked("").as_bytes()).await;
+    client.read_until("[DONE]").await;
+    client.write(chunked("connection: close\r\n").as_bytes()).await;
+    assert!(client.rest().await.body.contains("[DONE]"));
+    assert_eq!(house.rig.fates(), [Fate::Answered, Fate::Hit]);
+    house.done().await;
+}
+
+#[tokio::test]
+async fn a_slow_head_is_closed_and_others_are_served_meanwhile() {
+    let house = narrow().await;
+    let mut slow = house.connect().await;
+    slow.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: lo")
+        .await;
+    assert_eq!(house.chat("", &cold("a", true)).await.status, 200);
+    let received = slow.rest().await;
+    assert!([0, 408].contains(&received.status), "{received:?}");
+    house.done().await;
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_get_503_at_once_and_the_others_go_on() {
+    let limits = GatewayLimits {
+        connections: 8,
+        ..GatewayLimits::default()
+    };
+    let house = House::with(quick(), limits, []).await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut client = house.connect().await;
+        // answered: the connection has its place
+        client
+            .write(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            .await;
+        client.read_until("ok").await;
+        idle.push(client);
+    }
+    for _ in 0..50 {
+        let full = house.chat("", &cold("a", true)).await;
+        if full.status == 0 {
+            // more rejected clients than are kept to read their answer
+            continue;
+        }
+        assert_eq!(
+            (full.status, full.code().as_str(), full.complete),
+            (503, "seawall_too_many_connections", true)
+        );
+        assert_eq!(full.header("retry-after"), Some("1"));
+    }
+    let mut served = idle.pop().unwrap();
+    served
+        .write(&post("/v1/chat/completions", "", &cold("a", true)))
+        .await;
+    served.read_until("[DONE]").await;
+    assert_eq!(house.sent(), 1);
+    drop((idle, served));
+    house.done().await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_dropped_and_its_upstream_cancelled() {
+    let mut policy = quick();
+    policy.timeouts.max_response_bytes = 64 << 20;
+    let limits = GatewayLimits {
+        write_time: millis(50),
+        ..GatewayLimits::default()
+    };
+    let word = "x".repeat(256 << 10);
+    let flood = (0..100).fold(Reply::stream(), |reply, _| reply.word(&word));
+    let hangs = flood.part(crate::client::tests::script::Part::Hang);
+    let house = House::with(policy, limits, [hangs.into()]).await;
+    let mut client = house.connect().await;
+    client
+        .write(&post("/v1/chat/completions", "", &cold("a", true)))
+        .await;
+    house
+        .until(|rig| rig.fates() == [Fate::Cancelled] && rig.upstream.open() == 0)
+        .await;
+    assert_eq!(
+        house.rig.client.held().flights,
+        0,
+        "and with the flight its bytes"
+    );
+    drop(client);
+    house.done().await;
+}
+
+#[tokio::test]
+async fn a_gateway_refuses_an_address_in_use_and_one_that_strangers_reach() {
+    let house = House::new([]).await;
+    let config = |listen, credentials| GatewayConfig {
+        listen,
+        credentials,
+        limits: GatewayLimits::default(),
+    };
+    let clients = || Credentials::of_clients(false);
+    let start = |config| Gateway::start(config, house.rig.client.clone(), &house.rig.env);
+    let error = start(config(house.gateway.address(), clients()))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, GatewayError::Listen { .. }), "{error}");
+    assert!(
+        error.to_string().contains(&house.gateway.address().to_string()),
+        "{error}"
+    );
+    let everywhere = "0.0.0.0:0".parse().unwrap();
+    let error = start(config(everywhere, clients())).await.unwrap_err();
+    assert!(error.to_string().contains("seawall key add"), "{error}");
+    let ring = KeyRing::new("salt", [("web".to_owned(), String::new())]);
+    let guarded = start(config(everywhere, clients().with_keys(ring)))
+        .await
+        .unwrap();
+    guarded.stop().await;
+    house.done().await;
+}
