@@ -42,6 +42,7 @@ pub enum Sharing {
 /// Options of a request that decide how it is handled; with the prompt they allow replaying the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent options of a request")]
 pub struct CallOptions {
     /// Limit of the answer in LLM tokens, if the request sets one.
     #[serde(skip_serializing_if = "Option::is_none")]

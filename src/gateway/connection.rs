@@ -76,7 +76,7 @@ pub(super) async fn serve<T: Transport, O: Observer>(
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
             if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
-                tasks.spawn(refuse(stream, slot, stopping.clone()));
+                tasks.spawn(refuse(stream, slot, stopping.clone(), server.env.clock));
             }
             continue;
         };
@@ -106,7 +106,12 @@ pub(super) async fn serve<T: Transport, O: Observer>(
 
 /// Answers a connection above the limit, and reads what its client sends meanwhile: closing with unread bytes would
 /// reset the connection before the answer is read.
-async fn refuse(mut stream: TcpStream, slot: OwnedSemaphorePermit, stopping: CancellationToken) {
+async fn refuse(
+    mut stream: TcpStream,
+    slot: OwnedSemaphorePermit,
+    stopping: CancellationToken,
+    clock: Clock,
+) {
     let answer = async {
         stream.write_all(FULL).await?;
         stream.shutdown().await?;
@@ -116,7 +121,7 @@ async fn refuse(mut stream: TcpStream, slot: OwnedSemaphorePermit, stopping: Can
     };
     tokio::select! {
         _ = answer => {}
-        () = tokio::time::sleep(LINGER) => {}
+        () = clock.sleep(LINGER) => {}
         () = stopping.cancelled() => {}
     }
     drop(slot);

@@ -18,25 +18,26 @@ async fn narrow() -> House {
     House::with(quick(), limits, []).await
 }
 
-#[tokio::test]
-async fn bad_requests_get_an_error_and_make_no_call() {
-    let house = narrow().await;
-    let post = |lines: &str, body: &str| {
-        format!("POST /v1/chat/completions HTTP/1.1\r\nconnection: close\r\n{lines}\r\n{body}")
-    };
+/// A request with these lines of a head.
+fn raw(lines: &str, body: &str) -> String {
+    format!("POST /v1/chat/completions HTTP/1.1\r\nconnection: close\r\n{lines}\r\n{body}")
+}
+
+/// Requests, and the status and code of their errors.
+fn bad_requests() -> Vec<(String, u16, &'static str)> {
     let ok = "host: localhost\r\ncontent-type: application/json\r\n";
     let deep = "[".repeat(200) + &"]".repeat(200);
     let deep = format!("{{\"messages\":{deep}}}");
     let long = "x".repeat(2000);
-    for (request, status, code) in [
+    vec![
         (
-            post("host: evil.example\r\ncontent-length: 2\r\n", "{}"),
+            raw("host: evil.example\r\ncontent-length: 2\r\n", "{}"),
             403,
             "seawall_bad_host",
         ),
-        (post("content-length: 2\r\n", "{}"), 403, "seawall_bad_host"),
+        (raw("content-length: 2\r\n", "{}"), 403, "seawall_bad_host"),
         (
-            post(
+            raw(
                 &format!("{ok}origin: http://evil.example\r\ncontent-length: 2\r\n"),
                 "{}",
             ),
@@ -44,7 +45,7 @@ async fn bad_requests_get_an_error_and_make_no_call() {
             "seawall_bad_origin",
         ),
         (
-            post(
+            raw(
                 "host: localhost\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n",
                 "{}",
             ),
@@ -52,22 +53,22 @@ async fn bad_requests_get_an_error_and_make_no_call() {
             "seawall_media_type",
         ),
         (
-            post(&format!("{ok}content-length: 2\r\n"), "[]"),
+            raw(&format!("{ok}content-length: 2\r\n"), "[]"),
             400,
             "seawall_bad_json",
         ),
         (
-            post(&format!("{ok}content-length: {}\r\n", deep.len()), &deep),
+            raw(&format!("{ok}content-length: {}\r\n", deep.len()), &deep),
             400,
             "seawall_bad_json",
         ),
         (
-            post(&format!("{ok}content-length: {}\r\n", long.len()), &long),
+            raw(&format!("{ok}content-length: {}\r\n", long.len()), &long),
             413,
             "seawall_too_large",
         ),
         (
-            post(
+            raw(
                 &format!("{ok}content-length: 9000\r\nexpect: 100-continue\r\n"),
                 "",
             ),
@@ -75,7 +76,7 @@ async fn bad_requests_get_an_error_and_make_no_call() {
             "seawall_too_large",
         ),
         (
-            post(
+            raw(
                 &format!("{ok}content-length: 2\r\ntransfer-encoding: chunked\r\n"),
                 "2\r\n{}\r\n0\r\n\r\n",
             ),
@@ -83,7 +84,7 @@ async fn bad_requests_get_an_error_and_make_no_call() {
             "seawall_bad_request",
         ),
         (
-            post(
+            raw(
                 &format!("{ok}Transfer-Encoding: chunked\r\nContent-Length: 2\r\n"),
                 "2\r\n{}\r\n0\r\n\r\n",
             ),
@@ -92,11 +93,17 @@ async fn bad_requests_get_an_error_and_make_no_call() {
         ),
         // a byte of the body, and no more
         (
-            post(&format!("{ok}content-length: 2\r\n"), "{"),
+            raw(&format!("{ok}content-length: 2\r\n"), "{"),
             408,
             "seawall_slow_body",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn bad_requests_get_an_error_and_make_no_call() {
+    let house = narrow().await;
+    for (request, status, code) in bad_requests() {
         let received = house.send(request.as_bytes()).await;
         assert_eq!(
             (received.status, received.code().as_str()),
@@ -106,7 +113,10 @@ async fn bad_requests_get_an_error_and_make_no_call() {
         assert_eq!(received.header("x-should-retry"), Some("false"), "{request}");
     }
     // rejected by the parser, without a dialect
-    let oversized = post(&format!("{ok}x-long: {}\r\n", "x".repeat(100 << 10)), "");
+    let oversized = raw(
+        &format!("host: localhost\r\nx-long: {}\r\n", "x".repeat(100 << 10)),
+        "",
+    );
     assert_eq!(house.send(oversized.as_bytes()).await.status, 431);
     assert_eq!((house.sent(), house.rig.fates()), (0, Vec::new()));
     house.done().await;
