@@ -214,3 +214,48 @@ fn deadline<'a>(text: &dyn Fn(&str) -> Option<&'a str>) -> Option<Duration> {
         .filter_map(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .min()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_apps_pass_and_those_of_proxies_do_not() {
+        let passed = [
+            "anthropic-beta",
+            "authorization",
+            "http-referer",
+            "idempotency-key",
+            "x-stainless-lang",
+            "x-title",
+        ];
+        let kept = [
+            "accept-encoding",
+            "connection",
+            "cookie",
+            "forwarded",
+            "x-forwarded-for",
+            "x-seawall-deadline",
+        ];
+        let value = HeaderValue::from_static("1");
+        let names = passed.into_iter().chain(kept);
+        let headers: HeaderMap = names
+            .map(|name| (HeaderName::from_static(name), value.clone()))
+            .collect();
+        let names = |holds_key| {
+            let headers = passed_headers(&headers, &Credentials::of_clients(holds_key));
+            let mut names: Vec<String> = headers.keys().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(false), passed);
+        assert_eq!(
+            names(true),
+            passed
+                .map(str::to_owned)
+                .into_iter()
+                .filter(|name| name != "authorization")
+                .collect::<Vec<_>>()
+        );
+    }
+}
