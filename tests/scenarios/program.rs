@@ -24,6 +24,41 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+#[test]
+fn gateway_keys_are_printed_once_and_an_open_gateway_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("own/keys.toml");
+    let file = keys.to_str().unwrap();
+    let added = seawall(&["key", "add", "web", "--keys", file]);
+    assert!(added.status.success(), "{added:?}");
+    let key = String::from_utf8(added.stdout.clone()).unwrap().trim().to_owned();
+    assert!(key.starts_with("sw-") && key.len() == 67, "{key}");
+    assert!(!stderr(&added).contains(&key));
+    let kept = std::fs::read_to_string(&keys).unwrap();
+    assert!(kept.contains("web") && !kept.contains(&key), "{kept}");
+    let listed = seawall(&["--keys", file, "key", "list"]);
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), "web\n");
+    let again = seawall(&["key", "add", "web", "--keys", file]);
+    assert_eq!(again.status.code(), Some(2));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let in_use = seawall(&["serve", "--listen", &address, "--keys", file]);
+    assert_eq!(in_use.status.code(), Some(2));
+    let message = stderr(&in_use);
+    assert!(
+        message.contains(&address) && message.contains("--listen"),
+        "{message}"
+    );
+    assert!(
+        seawall(&["key", "remove", "web", "--keys", file])
+            .status
+            .success()
+    );
+    let empty = seawall(&["serve", "--listen", &address, "--keys", file]);
+    assert_eq!(empty.status.code(), Some(2));
+    assert!(stderr(&empty).contains("seawall key add"), "{}", stderr(&empty));
+}
+
 /// 800 ms of a healthy upstream.
 const SHORT: &str = r#"
 name = "short"
