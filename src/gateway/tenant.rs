@@ -51,8 +51,8 @@ impl KeyRing {
         self.keys.is_empty()
     }
 
-    /// The hash of a key in hexadecimal digits. A fast hash is enough: gateway keys are random, and nobody can try
-    /// all of them.
+    /// The hash of a key in hexadecimal digits. A fast hash is enough: gateway keys are random, too many to try
+    /// all.
     pub fn hash(&self, key: &[u8]) -> String {
         hex(hmac::sign(&self.salt, key).as_ref())
     }
@@ -89,7 +89,7 @@ impl Credentials {
         }
     }
 
-    /// Requires one of these keys of every client, unless there are none.
+    /// Requires one of these keys of every client, if there is one.
     #[must_use]
     pub fn with_keys(self, keys: KeyRing) -> Self {
         Self { keys, ..self }

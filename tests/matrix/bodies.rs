@@ -558,8 +558,8 @@ async fn every_cut() {
         let answer = call.finish().await.unwrap();
         assert_eq!((answer.finish, answer.bad_text), (Finish::Stop, false));
     }
-    // plain http keeps no connection
-    assert_eq!(server.connections(), cuts.len());
+    // connections are kept: no response came from a server that closes them under a request
+    assert!(server.connections() < cuts.len());
     rig.rest().await;
 }
 

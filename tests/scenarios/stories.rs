@@ -186,7 +186,7 @@ fn stories_of_a_failed_and_a_queued_call_in_full() {
   5.00s  attempt 1  sent
   6.53s  attempt 1  complete after 1.53s: 61 tokens (13 asked, 48 answered); truncated at the token limit
   6.53s  limiter    61 of 61 reserved tokens charged
-  6.53s  cache      answer stored, 2113 bytes
+  6.53s  cache      answer stored, 2121 bytes
   6.53s  end        answered after 6.53s, 1 attempt
 "
     );

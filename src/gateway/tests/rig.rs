@@ -12,7 +12,7 @@ use crate::client::tests::script::{Part, Reply, Step};
 use crate::gateway::{Credentials, Gateway, GatewayConfig, GatewayLimits};
 use crate::settings::Policy;
 
-/// The longest wait of a test: only a bug takes so long.
+/// The longest wait of a test: only a bug reaches it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A gateway and its upstream.
