@@ -39,13 +39,15 @@ pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
 pub use stream::CallStream;
 pub(crate) use transport::{
-    Address, add_query, host_of, http_client, is_loopback, is_private, is_secret_name, without_secrets,
+    Address, add_query, end_to_end, host_of, http_client, is_loopback, is_private, is_secret_name,
+    without_secrets,
 };
 pub use transport::{
     ApiKey, AttemptRequest, BodyError, BodyStream, ExtraHeader, HeaderError, HttpConfig, HttpTransport,
     Response, SendError, SendErrorKind, Transport, TransportSetupError,
 };
 
+pub(crate) use wire::holds_secret;
 pub use wire::{CacheUse, WireHead, WireRequest, WireResponse};
 
 use completion::{Completion, panic_text};

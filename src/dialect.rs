@@ -112,8 +112,8 @@ impl Dialect {
             Self::Responses => &responses::Responses,
             Self::Embeddings => &embeddings::Embeddings,
             Self::Messages => &messages::Messages,
-            Self::Raw => &raw::Raw,
-            Self::RawMessages => &raw::RawMessages,
+            Self::Raw => &raw::Raw(openai_error),
+            Self::RawMessages => &raw::Raw(messages::anthropic_error),
         }
     }
 
@@ -153,6 +153,13 @@ fn openai_type(status: u16) -> &'static str {
         429 => "rate_limit_error",
         400..500 => "invalid_request_error",
         _ => "server_error",
+    }
+}
+
+/// Sets a field of a view. One of the body with this name stays under another: it counts too.
+fn set(body: &mut Map<String, Value>, field: &str, value: Value) {
+    if let Some(own) = body.insert(field.to_owned(), value) {
+        body.insert(format!("{field} of the body"), own);
     }
 }
 

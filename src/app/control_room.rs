@@ -200,10 +200,7 @@ async fn control_room(
     let faults = config.faults.clone();
     // printed before the screen was drawn, and hidden by it
     let notice = config.upstream.as_ref().and_then(options::exposure);
-    let holds_key = config
-        .upstream
-        .as_ref()
-        .is_some_and(|upstream| upstream.api_key.is_some());
+    let holds_key = serve::holds_key(&config);
     let what_if = WhatIf::default();
     let mut signals = Signals::listen()?;
     let hold = exits.hold();
@@ -212,8 +209,8 @@ async fn control_room(
         exit = signals.ended() => return Ok(exit.code()),
         started = start(cli, config, journal, Some((&recorder, &what_if))) => started?,
     };
-    files.begin()?;
     let gateway = serve::gateway(cli, &session, holds_key).await?;
+    files.begin()?;
     let (earlier, prompts) = files.prompt_history(cli, &session)?;
     let (requests, edited) = watch::channel(None);
     session.spawn(what_if.run(edited, session.bus().clone(), session.clock()));

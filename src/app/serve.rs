@@ -11,18 +11,26 @@ use super::control_room::start;
 use super::exit::Exits;
 use super::output::OutputFile;
 use super::{keys, options};
+use crate::client::ExtraHeader;
 use crate::drills::smoke;
 use crate::event::EventKind;
 use crate::gateway::{Credentials, Gateway, GatewayConfig, GatewayError, GatewayLimits};
-use crate::session::Session;
 use crate::session::bus::Bus;
+use crate::session::{Session, SessionConfig};
 use crate::text::SafeText;
 use crate::tui::signals::Signals;
 
 /// The interval at which new lines of the log are printed.
 const LINES_EVERY: Duration = Duration::from_millis(200);
 
-/// Starts the gateway that `--listen` asks for. `holds_key`: seawall has the key of the upstream.
+/// Returns true if seawall has a key of the upstream.
+pub(crate) fn holds_key(config: &SessionConfig) -> bool {
+    config.upstream.as_ref().is_some_and(|upstream| {
+        upstream.api_key.is_some() || upstream.headers.iter().any(ExtraHeader::is_secret)
+    })
+}
+
+/// Starts the gateway that `--listen` asks for. `holds_key`: see [`holds_key`].
 pub(crate) async fn gateway(cli: &Cli, session: &Session, holds_key: bool) -> eyre::Result<Option<Gateway>> {
     let Some(listen) = cli.listen else { return Ok(None) };
     let credentials = Credentials::of_clients(holds_key).with_keys(keys::load(cli)?);
@@ -44,16 +52,13 @@ pub(crate) async fn gateway(cli: &Cli, session: &Session, holds_key: bool) -> ey
 /// Runs the gateway without a screen until a signal, then lets running calls end.
 pub(crate) async fn serve(cli: &Cli, format: LogFormat, exits: &Exits) -> eyre::Result<u8> {
     let config = options::session_config(cli)?;
-    let holds_key = config
-        .upstream
-        .as_ref()
-        .is_some_and(|upstream| upstream.api_key.is_some());
+    let holds_key = holds_key(&config);
     let journal = OutputFile::maybe("--journal", cli.journal.as_deref(), cli.overwrite)?;
     let mut signals = Signals::listen()?;
     let hold = exits.hold();
     let (session, mut files) = start(cli, config, journal, None).await?;
-    files.begin()?;
     let gateway = gateway(cli, &session, holds_key).await?;
+    files.begin()?;
     let mut lines = Lines::new(session.bus().clone(), format);
     let clock = session.clock();
     let exit = loop {

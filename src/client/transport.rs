@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 pub(crate) use address::{Address, add_query, host_of, is_loopback, is_private, without_secrets};
 pub(crate) use failure::send_error;
 pub use header::{ExtraHeader, HeaderError};
-pub(crate) use header::{is_secret_name, secrets};
+pub(crate) use header::{end_to_end, is_secret_name, secrets};
 pub use http::{HttpConfig, HttpTransport, TransportSetupError};
 pub(crate) use http::{client_for, http_client};
 

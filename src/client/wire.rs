@@ -14,10 +14,10 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::transport::ApiKey;
+use super::transport::{ApiKey, is_secret_name};
 use crate::dialect::Dialect;
 use crate::event::{BypassReason, MissReason};
 use crate::openai::ChatRequest;
@@ -68,16 +68,16 @@ impl WireRequest {
 
     /// The keys that the client sends. They must not reach an event.
     pub(super) fn keys(&self) -> Vec<ApiKey> {
-        let names = ["authorization", "x-api-key", "api-key"];
-        let values = names.iter().filter_map(|name| {
-            let value = self.headers.get(*name)?.to_str().ok()?;
-            let secret = value.rsplit(' ').next().filter(|secret| !secret.is_empty())?;
-            Some(ApiKey {
-                name: (*name).to_owned(),
+        let secret = self.headers.iter().filter(|(name, _)| holds_secret(name));
+        let keys = secret.filter_map(|(name, value)| {
+            // behind the scheme, if the value names one
+            let secret = value.to_str().ok()?.rsplit(' ').next()?;
+            (!secret.is_empty()).then(|| ApiKey {
+                name: name.to_string(),
                 secret: secret.to_owned().into(),
             })
         });
-        values.collect()
+        keys.collect()
     }
 
     /// The part of a cache key that is neither user nor body: endpoint, and the shape of the answer, because stored
@@ -103,6 +103,11 @@ impl WireRequest {
         let query = self.query.as_deref().unwrap_or_default();
         format!("gateway {} {query}{shape} {}", self.endpoint, scopes.join(" "))
     }
+}
+
+/// Returns true if a header of this name holds a secret of the client. An idempotency key is not one.
+pub(crate) fn holds_secret(name: &HeaderName) -> bool {
+    name != "idempotency-key" && is_secret_name(name.as_str())
 }
 
 /// Status and headers of a response.
@@ -222,7 +227,7 @@ impl WireHold {
 
 /// The position after the last blank line.
 fn last_event_end(bytes: &[u8]) -> Option<usize> {
-    let ends: [&[u8]; 3] = [b"\n\n", b"\r\n\r\n", b"\r\r"];
+    let ends: [&[u8]; 3] = [b"\n\n", b"\n\r\n", b"\r\r"];
     let end = |end: &&[u8]| memchr::memmem::rfind(bytes, end).map(|at| at + end.len());
     ends.iter().filter_map(end).max()
 }
@@ -230,7 +235,7 @@ fn last_event_end(bytes: &[u8]) -> Option<usize> {
 /// The response that the calls of a flight read.
 #[derive(Debug, Default)]
 pub(super) struct WireLog {
-    /// True once a byte was passed on: no other attempt may follow.
+    /// The head, once anything was passed on: no other attempt may follow.
     pub(super) head: Option<Arc<WireHead>>,
     pub(super) body: Vec<Bytes>,
     /// The error response of the latest attempt.
@@ -245,11 +250,14 @@ mod tests {
     fn a_stream_passes_in_whole_events() {
         let mut hold = WireHold::default();
         let mut passed = Vec::new();
-        for byte in b"data: 1\r\n\r\ndata: 2\n\n: ping\r\rdata: half" {
+        for byte in b"data: 1\r\n\r\ndata: 2\n\n: ping\r\rdata: 3\n\r\ndata: half" {
             hold.push(&[*byte], true);
             passed.extend(hold.take_events());
         }
-        assert_eq!(passed, ["data: 1\r\n\r\n", "data: 2\n\n", ": ping\r\r"]);
+        assert_eq!(
+            passed,
+            ["data: 1\r\n\r\n", "data: 2\n\n", ": ping\r\r", "data: 3\n\r\n"]
+        );
         assert_eq!(hold.take_rest().unwrap(), "data: half");
         hold.push(b"a\n\nb\n\nc", true);
         assert_eq!(hold.take_events().unwrap(), "a\n\nb\n\n");

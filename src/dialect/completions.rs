@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::{ErrorText, Reading, WireFormat, openai_error, texts_of, user_messages};
+use super::{ErrorText, Reading, WireFormat, openai_error, set, texts_of, user_messages};
 
 pub(super) struct Completions;
 
 impl WireFormat for Completions {
     fn view(&self, body: &mut Map<String, Value>) {
         let texts = body.get("prompt").map(texts_of).unwrap_or_default();
-        body.insert("messages".to_owned(), user_messages(texts));
+        set(body, "messages", user_messages(texts));
     }
 
     /// The reader of chat chunks knows `text` already.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ErrorText, Reading, WireFormat, openai_error, texts_of, user_messages};
+use super::{ErrorText, Reading, WireFormat, openai_error, set, texts_of, user_messages};
 
 pub(super) struct Embeddings;
 
@@ -10,9 +10,9 @@ impl WireFormat for Embeddings {
     /// The same input has the same vectors: a request is deterministic, which chat requests state by temperature 0.
     fn view(&self, body: &mut Map<String, Value>) {
         let texts = body.get("input").map(texts_of).unwrap_or_default();
-        body.insert("messages".to_owned(), user_messages(texts));
-        body.insert("max_tokens".to_owned(), json!(0));
-        body.insert("temperature".to_owned(), json!(0));
+        set(body, "messages", user_messages(texts));
+        set(body, "max_tokens", json!(0));
+        set(body, "temperature", json!(0));
     }
 
     fn read(&self, _name: &str, mut value: Value) -> Reading {

@@ -2,22 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::messages::anthropic_error;
-use super::{ErrorText, Reading, WireFormat, openai_error};
+use super::{ErrorText, Reading, WireFormat};
 
-pub(super) struct Raw;
-pub(super) struct RawMessages;
-
-/// Nothing of the body counts: the request is neither cached nor shared.
-fn nothing(body: &mut Map<String, Value>) {
-    body.clear();
-    body.insert("messages".to_owned(), json!([]));
-    body.insert("max_tokens".to_owned(), json!(0));
-}
+/// The format of errors alone.
+pub(super) struct Raw(pub(super) fn(&ErrorText<'_>) -> Value);
 
 impl WireFormat for Raw {
+    /// Nothing of the body counts: the request is neither cached nor shared.
     fn view(&self, body: &mut Map<String, Value>) {
-        nothing(body);
+        body.clear();
+        body.insert("messages".to_owned(), json!([]));
+        body.insert("max_tokens".to_owned(), json!(0));
     }
 
     fn read(&self, _name: &str, _value: Value) -> Reading {
@@ -25,20 +20,6 @@ impl WireFormat for Raw {
     }
 
     fn error(&self, error: &ErrorText<'_>) -> Value {
-        openai_error(error)
-    }
-}
-
-impl WireFormat for RawMessages {
-    fn view(&self, body: &mut Map<String, Value>) {
-        nothing(body);
-    }
-
-    fn read(&self, _name: &str, _value: Value) -> Reading {
-        Reading::default()
-    }
-
-    fn error(&self, error: &ErrorText<'_>) -> Value {
-        anthropic_error(error)
+        (self.0)(error)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ErrorText, Reading, WireFormat, openai_error, texts_of, user_messages};
+use super::{ErrorText, Reading, WireFormat, openai_error, set, texts_of, user_messages};
 use crate::openai::Message;
 
 pub(super) struct Responses;
@@ -15,9 +15,9 @@ impl WireFormat for Responses {
         {
             messages.insert(0, Message::system(text.clone()).into());
         }
-        body.insert("messages".to_owned(), messages);
+        set(body, "messages", messages);
         if let Some(limit) = body.get("max_output_tokens").cloned() {
-            body.insert("max_tokens".to_owned(), limit);
+            set(body, "max_tokens", limit);
         }
     }
 

@@ -32,6 +32,14 @@ fn views_hold_prompt_and_limit() {
         (embeddings.last_user_text().as_str(), embeddings.token_limit()),
         ("b", Some(0))
     );
+    // a server may read what its API does not have
+    let with_messages = |text: &str| {
+        view(
+            Dialect::Completions,
+            json!({ "prompt": "p", "messages": [{ "role": "user", "content": text }] }),
+        )
+    };
+    assert_ne!(with_messages("a"), with_messages("b"));
     let raw = view(Dialect::Raw, json!({ "temperature": 0, "seed": 1 }));
     assert_eq!(raw.get("temperature"), None);
 }

@@ -25,7 +25,7 @@ use super::raw_head::RawHead;
 use super::reply::{self, ReplyBody};
 use super::request::{self, Rejection};
 use super::{Credentials, GatewayLimits, HEAD_BYTES};
-use crate::client::{Env, ResilientClient, Transport};
+use crate::client::{CallStream, Env, ResilientClient, Transport};
 use crate::dialect::Dialect;
 use crate::event::{Observer, Origin};
 use crate::time::Clock;
@@ -174,12 +174,7 @@ async fn serve_request<T: Transport, O: Observer>(
 ) -> Response<ReplyBody> {
     let has_length = head.take_has_length();
     let path = request.uri().path();
-    let bare = path.trim_start_matches("/v1").trim_start_matches('/');
-    let dialect = if bare.starts_with("messages") {
-        Dialect::RawMessages
-    } else {
-        Dialect::for_endpoint(bare)
-    };
+    let dialect = request::dialect(request.method(), request::endpoint(path).unwrap_or_default());
     if path == "/health" && request.method() == Method::GET {
         return reply::page("{\"status\":\"ok\"}");
     }
@@ -188,8 +183,8 @@ async fn serve_request<T: Transport, O: Observer>(
         let ambiguous = Rejection::new(StatusCode::BAD_REQUEST, "seawall_bad_request", message);
         return reply::rejection(&ambiguous, dialect);
     }
-    match start(server, request, head).await {
-        Ok(call) => reply::reply(call.0, call.1).await,
+    match start(server, request, head, dialect).await {
+        Ok(call) => reply::reply(call, dialect).await,
         Err(rejection) => reply::rejection(&rejection, dialect),
     }
 }
@@ -199,18 +194,18 @@ async fn start<T: Transport, O: Observer>(
     server: &Server<T, O>,
     request: Request<Incoming>,
     head: &RawHead,
-) -> Result<(crate::client::CallStream, Dialect), Rejection> {
+    dialect: Dialect,
+) -> Result<CallStream, Rejection> {
     let (parts, body) = request.into_parts();
     // before the body is read
     request::check_head(&parts, server.is_loopback)?;
     let user = server.credentials.tenant(&parts.headers)?;
     let endpoint = request::endpoint(parts.uri.path())?;
-    request::check_media_type(Dialect::for_endpoint(endpoint), &parts.headers)?;
+    request::check_media_type(dialect, &parts.headers)?;
     let body = read_body(&server.limits, &parts.headers, body).await?;
     head.expect_next();
     let (wire, context) = request::translate(&parts, endpoint, body, &server.credentials, user)?;
-    let dialect = wire.dialect;
-    Ok((server.client.call_wire(wire, context), dialect))
+    Ok(server.client.call_wire(wire, context))
 }
 
 /// Reads the body of a request, within its limits.

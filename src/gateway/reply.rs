@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame};
 
 use super::request::Rejection;
-use crate::client::{CacheUse, CallError, CallStream, WireHead};
+use crate::client::{CacheUse, CallError, CallStream, WireHead, end_to_end};
 use crate::dialect::{Dialect, ErrorText};
 use crate::event::{FailureClass, Fate};
 
@@ -22,21 +22,6 @@ pub(super) type ReplyBody = UnsyncBoxBody<Bytes, Broken>;
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the upstream broke the stream")]
 pub(super) struct Broken;
-
-/// Response headers that belong to one connection, or that the server sets itself.
-const DROPPED: [HeaderName; 11] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TRAILER,
-    header::TE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::SET_COOKIE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("x-should-retry"),
-];
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -71,10 +56,10 @@ pub(super) async fn reply(mut call: CallStream, dialect: Dialect) -> Response<Re
 
 fn copy_head(response: &mut Response<ReplyBody>, head: &WireHead) {
     *response.status_mut() = head.status;
-    let kept = head.headers.iter().filter(|(name, _)| !DROPPED.contains(name));
-    for (name, value) in kept {
-        response.headers_mut().append(name.clone(), value.clone());
-    }
+    let headers = response.headers_mut();
+    *headers = end_to_end(&head.headers);
+    headers.remove(header::SET_COOKIE);
+    headers.remove(SHOULD_RETRY);
 }
 
 /// The headers that say what seawall did.
@@ -214,8 +199,6 @@ struct Passing {
     call: CallStream,
     dialect: Dialect,
     first: Option<Bytes>,
-    /// True if events were passed on, so that an error can be one more.
-    is_stream: bool,
     /// Set once the stream is broken.
     breaking: Option<Breaking>,
 }
@@ -230,12 +213,10 @@ enum Breaking {
 
 impl Passing {
     fn new(call: CallStream, dialect: Dialect, first: Bytes) -> Self {
-        let is_stream = first.ends_with(b"\n\n") || first.ends_with(b"\r\n\r\n") || first.ends_with(b"\r\r");
         Self {
             call,
             dialect,
             first: Some(first),
-            is_stream,
             breaking: None,
         }
     }
@@ -284,7 +265,8 @@ impl Body for Passing {
         }
         let event = match self.call.end() {
             Some(Ok(_)) => return Poll::Ready(None),
-            Some(Err(error)) if self.is_stream => self.error_event(error),
+            // what passed before its end is a stream in whole events, if the dialect is known
+            Some(Err(error)) if self.dialect.is_known() => self.error_event(error),
             Some(Err(_)) | None => Bytes::new(),
         };
         self.breaking = Some(Breaking::Flush);

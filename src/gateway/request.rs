@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::tenant::{Credentials, KEY_HEADERS};
-use crate::client::{CallContext, WireRequest};
+use crate::client::{CallContext, WireRequest, holds_secret};
 use crate::dialect::Dialect;
 use crate::event::{Origin, UserId};
 
@@ -116,6 +116,15 @@ fn is_local(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
+/// The dialect of a request: only a POST is a call of a known one.
+pub(super) fn dialect(method: &Method, endpoint: &str) -> Dialect {
+    match Dialect::for_endpoint(endpoint) {
+        dialect if *method == Method::POST => dialect,
+        Dialect::Messages | Dialect::RawMessages => Dialect::RawMessages,
+        _ => Dialect::Raw,
+    }
+}
+
 /// Rejects a body that is not labelled as JSON, where JSON is expected.
 pub(super) fn check_media_type(dialect: Dialect, headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(kind) = headers.get(header::CONTENT_TYPE).filter(|_| dialect.is_known()) else {
@@ -142,13 +151,7 @@ pub(super) fn translate(
     credentials: &Credentials,
     user: UserId,
 ) -> Result<(WireRequest, CallContext), Rejection> {
-    let dialect = if parts.method == Method::POST {
-        Dialect::for_endpoint(endpoint)
-    } else if endpoint.starts_with("messages") {
-        Dialect::RawMessages
-    } else {
-        Dialect::Raw
-    };
+    let dialect = dialect(&parts.method, endpoint);
     let fields = if dialect.is_known() {
         // the depth of nesting is bounded by the parser, at 128
         let fields: Result<Map<String, Value>, _> = serde_json::from_slice(&body);
@@ -176,7 +179,6 @@ pub(super) fn translate(
         deadline: deadline(&text),
         fresh: bypass || has("x-seawall-cache", "refresh") || has("cache-control", "no-cache"),
         no_store: bypass || has("cache-control", "no-store"),
-        cacheable: dialect == Dialect::Embeddings,
         idempotency_key: text("idempotency-key").map(|key| key.trim_matches('"').to_owned()),
         ..CallContext::default()
     };
@@ -187,11 +189,9 @@ pub(super) fn translate(
 fn passed_headers(headers: &HeaderMap, credentials: &Credentials) -> HeaderMap {
     let is_passed = |name: &HeaderName| {
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.as_str().starts_with(prefix));
-        if KEY_HEADERS.contains(name) {
-            credentials.are_passed_on()
-        } else {
-            PASSED.contains(name) || (begins(&PREFIXES) && !begins(&KEPT))
-        }
+        let is_listed =
+            KEY_HEADERS.contains(name) || PASSED.contains(name) || (begins(&PREFIXES) && !begins(&KEPT));
+        is_listed && (credentials.are_passed_on() || !holds_secret(name))
     };
     headers
         .iter()
@@ -226,6 +226,7 @@ mod tests {
             "authorization",
             "http-referer",
             "idempotency-key",
+            "x-goog-api-key",
             "x-stainless-lang",
             "x-title",
         ];
@@ -254,7 +255,7 @@ mod tests {
             passed
                 .map(str::to_owned)
                 .into_iter()
-                .filter(|name| name != "authorization")
+                .filter(|name| !name.ends_with("api-key") && name != "authorization")
                 .collect::<Vec<_>>()
         );
     }

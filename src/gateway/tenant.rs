@@ -9,6 +9,7 @@ use ring::hmac;
 use subtle::ConstantTimeEq as _;
 
 use super::request::Rejection;
+use crate::client::holds_secret;
 use crate::event::UserId;
 
 /// The headers in which clients send a key: OpenAI, Anthropic, Azure.
@@ -117,7 +118,12 @@ impl Credentials {
                 Rejection::new(StatusCode::UNAUTHORIZED, "seawall_unauthorized", message)
             });
         }
-        let Some(key) = keys.next() else {
+        // APIs have headers of their own for keys too, such as x-goog-api-key
+        let other = || {
+            let mut other = headers.iter().filter(|(name, _)| holds_secret(name));
+            other.next().map(|(_, value)| value)
+        };
+        let Some(key) = keys.next().or_else(other) else {
             return Ok(UserId::new("local"));
         };
         let tag = hmac::sign(&self.hash_key, without_scheme(key.as_bytes()));
@@ -191,6 +197,7 @@ mod tests {
         let ana = tenant("authorization", "Bearer sk-ana");
         assert_eq!(ana, tenant("x-api-key", "sk-ana"));
         assert_ne!(ana, tenant("authorization", "Bearer sk-ben"));
+        assert_ne!(tenant("x-goog-api-key", "ana"), tenant("x-goog-api-key", "ben"));
         assert!(!ana.as_str().contains("ana"), "{ana}");
         assert_eq!(credentials.tenant(&HeaderMap::new()).unwrap().as_str(), "local");
         assert!(credentials.are_passed_on());

@@ -16,7 +16,7 @@
 use std::io;
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, header};
+use ::http::{HeaderMap, header};
 use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use url::Url;
@@ -24,28 +24,13 @@ use url::Url;
 use super::events::EventCounter;
 use super::script::Plan;
 use super::server::ATTEMPT_HEADER;
-use crate::client::{Address, add_query, http_client};
+use crate::client::{Address, add_query, end_to_end, http_client};
 use crate::settings::FaultKind;
 use crate::simulator::wire::{Framing, Request, Response};
 use crate::time::Clock;
 
 /// The limit for connecting to the upstream. Later time limits are the client's.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Fields that belong to one connection (RFC 9110 section 7.6.1), and those that this server sets itself.
-const HOP_BY_HOP: [HeaderName; 11] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::CONTENT_LENGTH,
-    header::HOST,
-    header::EXPECT,
-    HeaderName::from_static("keep-alive"),
-];
 
 /// The client of the upstream.
 #[derive(Debug)]
@@ -147,22 +132,6 @@ fn endpoint_of(path: &str) -> Option<&str> {
     let bare = ["/chat/completions", "/embeddings", "/models"];
     path.strip_prefix("/v1/")
         .or_else(|| bare.contains(&path).then(|| path.trim_start_matches('/')))
-}
-
-/// The end-to-end fields: without those of one connection, including the ones that `Connection` names.
-fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = headers.clone();
-    let named = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    for name in named.flat_map(|value| value.split(',')) {
-        kept.remove(name.trim());
-    }
-    for name in HOP_BY_HOP {
-        kept.remove(name);
-    }
-    kept
 }
 
 /// An error with all its causes, without the URL, which may contain a password.
@@ -291,6 +260,8 @@ impl<'a> BodyFault<'a> {
 
 #[cfg(test)]
 mod tests {
+    use ::http::HeaderName;
+
     use super::*;
 
     #[test]

@@ -26,6 +26,21 @@ const RESERVED: [&str; 15] = [
     "x-seawall-attempt",
 ];
 
+/// Fields that belong to one connection (RFC 9110 section 7.6.1), and those that a server sets itself.
+const HOP_BY_HOP: [HeaderName; 11] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::EXPECT,
+    HeaderName::from_static("keep-alive"),
+];
+
 /// Parts of a name that make its value a secret.
 const SECRET_PARTS: [&str; 8] = [
     "api-key",
@@ -203,6 +218,22 @@ pub(super) fn credential_id(key: Option<&ApiKey>, extra: &[ExtraHeader]) -> u64 
         .iter()
         .map(|extra| hash(extra.name.as_str(), extra.value.as_bytes()));
     headers.fold(key, u64::wrapping_add)
+}
+
+/// The end-to-end fields: without those of one connection, including the ones that `Connection` names.
+pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    let named = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    for name in named.flat_map(|value| value.split(',')) {
+        kept.remove(name.trim());
+    }
+    for name in HOP_BY_HOP {
+        kept.remove(name);
+    }
+    kept
 }
 
 #[cfg(test)]
