@@ -131,3 +131,26 @@ impl Lines {
         drop(std::io::stderr().write_all(lines.as_bytes()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::UpstreamConfig;
+
+    #[test]
+    fn a_key_in_a_header_is_a_key_of_the_upstream() {
+        let with_header = |name| {
+            let upstream = UpstreamConfig {
+                headers: vec![ExtraHeader::new(name, "abcdef").unwrap()],
+                ..UpstreamConfig::new("http://127.0.0.1:9".parse().unwrap())
+            };
+            holds_key(&SessionConfig {
+                upstream: Some(upstream),
+                ..SessionConfig::default()
+            })
+        };
+        assert!(with_header("x-api-key"));
+        assert!(!with_header("x-title"));
+        assert!(!holds_key(&SessionConfig::default()));
+    }
+}

@@ -9,6 +9,7 @@ pub(super) mod calls;
 mod card;
 mod chart;
 pub(super) mod chat;
+pub(super) mod counts;
 pub(super) mod crosshair;
 pub(super) mod first;
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub fn draw(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) -> O
     let areas = layout(area, view.ui);
     pane::title::render(view, areas.title, buf);
     pane::status::sentence(view, areas.sentence, buf);
-    pane::status::counts(view, areas.counts, buf);
+    pane::counts::counts(view, areas.counts, buf);
     if areas.tier == Tier::Tiny {
         pane::too_small(view, areas.notice, buf);
     } else {

@@ -6,7 +6,9 @@ use ratatui::layout::{Rect, Size};
 use ratatui::style::Color;
 
 use super::fixture::{self, Fixture};
-use super::{breaker, cache, calls, latency, limiter, retries, status, story, title, traffic, users, zoom};
+use super::{
+    breaker, cache, calls, counts, latency, limiter, retries, status, story, title, traffic, users, zoom,
+};
 use crate::tui::pane::PaneId;
 use crate::tui::theme::{Palette, Theme};
 use crate::tui::view::View;
@@ -38,7 +40,7 @@ const PANES: [(&str, Render); 17] = [
     ("title", title::render),
     ("users", users::render),
     ("sentence", status::sentence),
-    ("counts", status::counts),
+    ("counts", counts::counts),
 ];
 
 /// A cell that no pane writes.

@@ -1,12 +1,10 @@
-//! Rows 2 and 3: the state that matters most as a chip and a sentence, and the counts of all calls.
+//! Row 2: the state that matters most as a chip and a sentence. `counts` draws the row below.
 //!
 //! ```text
 //!   ⊘ BREAKER OPEN  calls are refused; next probe in 6.4 s                    11 refused since 00:42
-//!  236 calls   ✓ 121 answered   ◇  45 cached   ≈   1 shared   ✗  13 failed   ⊘  56 refused   ▶   0 running
 //! ```
 //!
-//! The chip is reversed, the only emphasis of the screen; without trouble it is absent. The counts add up to the
-//! number of calls. In the wide form they keep their columns while they grow.
+//! The chip is reversed, the only emphasis of the screen; without trouble it is absent.
 
 use std::time::Duration;
 
@@ -14,20 +12,19 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-use crate::event::{Constraint, FailureClass, Fate};
-use crate::state::{Burst, FateCounts, Status, Storm, StormGuard, Trouble, WINDOW};
+use crate::event::{Constraint, FailureClass};
+use crate::state::{Status, Storm, StormGuard, Trouble, WINDOW};
 use crate::time::Timestamp;
 use crate::tui::theme::Role;
 use crate::tui::view::View;
 
+use super::counts::{burst_text, counts_line};
 use super::{retries, row, units, users};
 
-/// Width from which all usual counts are shown, each in its column.
-const WIDE: usize = 110;
 /// Columns of a user's name.
 const NAME: usize = 12;
-/// Columns between the sentence and the remark at the right end.
-const GAP: usize = 3;
+/// Columns between the left part of a row and the remark at its right end.
+pub(super) const GAP: usize = 3;
 
 /// Draws the chip and the sentence; on two rows the sentence has the second one.
 pub(crate) fn sentence(view: &View<'_>, area: Rect, buf: &mut Buffer) {
@@ -60,8 +57,6 @@ pub(crate) fn sentence(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     row::draw(&line, 0, area, buf);
 }
 
-// === sentence ===
-
 /// The chip of a state, its sentence in wordings, the longest first, and a remark.
 struct Wording {
     /// Role, glyph and words; `None` in calm.
@@ -81,7 +76,7 @@ impl Wording {
 }
 
 /// With a blank before the edge of the screen; nothing for nothing.
-fn with_blank(text: String) -> String {
+pub(super) fn with_blank(text: String) -> String {
     if text.is_empty() { text } else { format!("{text} ") }
 }
 
@@ -350,191 +345,13 @@ fn cost(view: &View<'_>) -> String {
     }
 }
 
-// === counts ===
-
-/// Draws the counts of all calls since the start, and the progress of the last burst while it runs.
-pub(crate) fn counts(view: &View<'_>, area: Rect, buf: &mut Buffer) {
-    let area = area.intersection(buf.area);
-    row::draw(&counts_line(view, usize::from(area.width)), 0, area, buf);
-}
-
-fn counts_line(view: &View<'_>, width: usize) -> Line<'static> {
-    let theme = view.theme;
-    if view.state.calls.totals.started == 0 {
-        return row::muted(theme, " no calls yet");
-    }
-    let counts = Counts::new(view, width >= WIDE);
-    let line = row::first_fit(theme, counts.wordings(), width);
-    let window = "since start".to_owned();
-    let burst = burst_text(view);
-    let remarks = if burst.is_empty() {
-        vec![window]
-    } else {
-        vec![format!("{burst}   {window}"), burst, window]
-    };
-    let room = width.saturating_sub(line.width() + GAP);
-    let fits = remarks
-        .into_iter()
-        .map(with_blank)
-        .find(|text| row::width(text) <= room);
-    row::apart(line, row::muted(theme, fits.unwrap_or_default()), GAP, width)
-}
-
-/// `burst 2: 31 of 50 done` for the newest burst that runs, with the number of others.
-fn burst_text(view: &View<'_>) -> String {
-    let running: Vec<&Burst> = view.state.calls.running_bursts().collect();
-    let Some((burst, others)) = running.split_last() else {
-        return String::new();
-    };
-    let done = burst.counts.finished();
-    let text = format!("burst {}: {done} of {} done", burst.burst, burst.calls);
-    match others.len() {
-        0 => text,
-        others => format!("{text}, {others} more"),
-    }
-}
-
-/// One count: glyph, number, word.
-struct Count {
-    role: Role,
-    glyph: &'static str,
-    number: u64,
-    word: &'static str,
-}
-
-struct Counts<'a> {
-    view: &'a View<'a>,
-    totals: &'a FateCounts,
-    wide: bool,
-    shown: Vec<Count>,
-}
-
-/// The counts with words beside them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Words {
-    All,
-    /// Those whose glyph alone is ambiguous, and what running calls do.
-    Some,
-    /// Only where two counts share a glyph.
-    Few,
-}
-
-impl<'a> Counts<'a> {
-    /// Those that add up to all calls. The usual ones are shown at zero too where there is room for it.
-    fn new(view: &'a View<'a>, wide: bool) -> Self {
-        let (glyphs, totals) = (view.theme.glyphs, &view.state.calls.totals);
-        let ended = |fate| totals.ended(fate);
-        let held = totals.queued + totals.backing_off + totals.following;
-        let in_flight = totals.running().saturating_sub(held);
-        // calls that wait somewhere are apart from those in flight
-        let running = if held == 0 { "running" } else { "in flight" };
-        let counts = [
-            (true, Role::Ok, glyphs.ok, ended(Fate::Answered), "answered"),
-            (true, Role::Saved, glyphs.hit, ended(Fate::Hit), "cached"),
-            (true, Role::Saved, glyphs.shared, ended(Fate::Shared), "shared"),
-            (true, Role::Broken, glyphs.failed, ended(Fate::Failed), "failed"),
-            (
-                false,
-                Role::Broken,
-                glyphs.cut,
-                ended(Fate::Interrupted),
-                "cut off",
-            ),
-            (
-                true,
-                Role::Refused,
-                glyphs.refused,
-                ended(Fate::CircuitOpen),
-                "refused",
-            ),
-            (
-                false,
-                Role::Refused,
-                glyphs.refused,
-                ended(Fate::RateLimited),
-                "limited",
-            ),
-            (
-                false,
-                Role::Muted,
-                glyphs.stopped,
-                ended(Fate::Cancelled),
-                "stopped",
-            ),
-            (true, Role::Work, glyphs.streaming, in_flight, running),
-            (false, Role::Saved, glyphs.shared, totals.following, "joined"),
-            (false, Role::Held, glyphs.queued, totals.queued, "queued"),
-            (false, Role::Held, glyphs.retry, totals.backing_off, "backing off"),
-        ];
-        let shown = counts
-            .into_iter()
-            .filter(|(usual, .., number, word)| *number > 0 || (*usual && wide) || *word == running)
-            .map(|(_, role, glyph, number, word)| Count {
-                role,
-                glyph,
-                number,
-                word,
-            })
-            .collect();
-        Self {
-            view,
-            totals,
-            wide,
-            shown,
-        }
-    }
-
-    /// The wordings, the longest first.
-    fn wordings(&self) -> impl Iterator<Item = Line<'static>> {
-        let wide = [3, 2].into_iter().filter(|_| self.wide);
-        let wide = wide.map(|gap| self.line(gap, true, Words::All));
-        let narrow = [Words::All, Words::Some, Words::Few].map(|words| self.line(1, false, words));
-        wide.chain(narrow).chain([self.head()])
-    }
-
-    /// `236 calls`.
-    fn head(&self) -> Line<'static> {
-        let text = format!(" {}", units::count(self.totals.started, "call"));
-        Line::from(row::piece(self.view.theme, Role::Strong, text))
-    }
-
-    /// The head and the counts, `gap` blanks apart; `aligned` numbers keep their columns while they grow.
-    fn line(&self, gap: usize, aligned: bool, words: Words) -> Line<'static> {
-        let theme = self.view.theme;
-        let digits = self.totals.started.to_string().len().max(3);
-        let mut line = self.head();
-        for count in &self.shown {
-            let mut text = count.number.to_string();
-            if aligned {
-                text = format!(" {}", row::right(&text, digits));
-            }
-            let worded = match words {
-                Words::All => true,
-                Words::Some => matches!(
-                    count.word,
-                    "refused" | "limited" | "joined" | "in flight" | "queued" | "backing off"
-                ),
-                Words::Few => matches!(count.word, "limited" | "joined"),
-            };
-            if worded {
-                text = format!("{text} {}", count.word);
-            }
-            let quiet = count.number == 0;
-            let role = |role| if quiet { Role::Muted } else { role };
-            line.push_span(row::plain(" ".repeat(gap)));
-            line.push_span(row::piece(theme, role(count.role), count.glyph));
-            line.push_span(row::piece(theme, role(Role::Text), text));
-        }
-        line
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::counts::counts;
     use super::super::fixture::{self, Fixture, at};
     use super::*;
-    use crate::event::{BreakerMode, BreakerState, CallId, UpstreamInfo};
-    use crate::state::{QueueHead, Waiter};
+    use crate::event::{BreakerMode, BreakerState, CallId, Fate, UpstreamInfo};
+    use crate::state::{Burst, QueueHead, Waiter};
 
     fn sentence_at(fixture: &Fixture, width: u16) -> String {
         fixture::rows(fixture, width, 1, sentence).concat()
