@@ -55,11 +55,6 @@ impl WireRequest {
         }
     }
 
-    /// The body in the terms of chat completions.
-    pub fn view(&self) -> &ChatRequest {
-        &self.view
-    }
-
     /// Returns true if the same request may be sent again: an answer of a known dialect is paid twice at worst, of
     /// another endpoint nothing is known.
     pub(super) fn may_repeat(&self) -> bool {

@@ -133,11 +133,7 @@ async fn a_stream_that_breaks_after_content_ends_with_an_error_event_and_broken_
 async fn a_client_that_leaves_cancels_its_call() {
     let gate = Arc::new(Notify::new());
     let house = House::new([gated("first", &gate)]).await;
-    let mut client = house.connect().await;
-    client
-        .write(&post("/v1/chat/completions", "", &cold("a", true)))
-        .await;
-    client.read_until("first").await;
+    let client = house.streaming("first").await;
     drop(client);
     house
         .until(|rig| rig.fates() == [Fate::Cancelled] && rig.upstream.open() == 0)

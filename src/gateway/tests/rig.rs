@@ -69,6 +69,16 @@ impl House {
         }
     }
 
+    /// A client whose streamed answer has come as far as `text`.
+    pub(super) async fn streaming(&self, text: &str) -> Client {
+        let mut client = self.connect().await;
+        client
+            .write(&post("/v1/chat/completions", "", &cold("a", true)))
+            .await;
+        client.read_until(text).await;
+        client
+    }
+
     /// The response to these bytes, read to the end of the connection.
     pub(super) async fn send(&self, request: &[u8]) -> Received {
         let mut client = self.connect().await;

@@ -15,11 +15,7 @@ use crate::gateway::GatewayLimits;
 async fn a_stop_lets_running_calls_end_and_accepts_no_more() {
     let gate = Arc::new(Notify::new());
     let house = House::new([gated("first", &gate)]).await;
-    let mut client = house.connect().await;
-    client
-        .write(&post("/v1/chat/completions", "", &cold("a", true)))
-        .await;
-    client.read_until("first").await;
+    let client = house.streaming("first").await;
     let idle = house.connect().await;
     let address = house.gateway.address();
     let ends = async {
@@ -48,11 +44,7 @@ async fn streams_that_outlast_the_drain_end_with_an_error_event() {
     };
     let gate = Arc::new(Notify::new());
     let house = House::with(quick(), limits, [gated("first", &gate)]).await;
-    let mut client = house.connect().await;
-    client
-        .write(&post("/v1/chat/completions", "", &cold("a", true)))
-        .await;
-    client.read_until("first").await;
+    let client = house.streaming("first").await;
     let ((), received) = tokio::join!(house.gateway.stop(), client.rest());
     assert!(
         !received.complete && received.body.contains("\"error\""),
