@@ -203,7 +203,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     let (progress, chunks) = (reader.progress(), reader.chunks());
                     let pushed = reader.push(&bytes, &mut fresh);
                     silence.arrived(now, reader.progress() > progress);
-                    if reader.chunks() > chunks {
+                    // unread bytes pass at once, and count as delivered
+                    if reader.chunks() > chunks || !reader.dialect().is_known() {
                         guard.token(now);
                     }
                     pending.deliver(flight, &mut fresh, now);
