@@ -28,7 +28,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("journal", &["time", "text", "settings", "event"]),
     (
         "simulator",
-        &["time", "openai", "settings", "event", "semantic", "client"],
+        &[
+            "time", "openai", "dialect", "settings", "event", "semantic", "client",
+        ],
     ),
     (
         "session",

@@ -1,5 +1,6 @@
 //! Finds the byte at which a forwarded answer breaks: the end of its nth event with content.
 
+use crate::dialect::Dialect;
 use crate::openai::ChatChunk;
 
 /// No known server sends a longer event; the rest of a longer line is ignored.
@@ -8,6 +9,7 @@ const MAX_LINE_BYTES: usize = 1 << 20;
 /// Counts events with content in a byte stream that may be split anywhere.
 #[derive(Debug)]
 pub(super) struct EventCounter {
+    dialect: Dialect,
     remaining: u32,
     line: Vec<u8>,
     content: bool,
@@ -15,8 +17,9 @@ pub(super) struct EventCounter {
 
 impl EventCounter {
     /// Searches for the end of event number `count`.
-    pub(super) fn new(count: u32) -> Self {
+    pub(super) fn new(dialect: Dialect, count: u32) -> Self {
         Self {
+            dialect,
             remaining: count,
             line: Vec::new(),
             content: false,
@@ -37,7 +40,7 @@ impl EventCounter {
             }
             let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
             if let Some(data) = line.strip_prefix(b"data:") {
-                self.content |= has_content(data);
+                self.content |= has_content(self.dialect, data);
             } else if line.is_empty() && std::mem::take(&mut self.content) {
                 self.remaining -= 1;
                 if self.remaining == 0 {
@@ -50,13 +53,15 @@ impl EventCounter {
     }
 }
 
-/// Returns true if an event has text, of the answer or of the reasoning.
-fn has_content(data: &[u8]) -> bool {
-    let chunk = std::str::from_utf8(data).ok().and_then(ChatChunk::read);
-    chunk.is_some_and(|chunk| {
-        let mut deltas = chunk.choices.iter().map(|choice| &choice.delta);
-        deltas.any(|delta| !(delta.text.is_empty() && delta.reasoning.is_empty()))
-    })
+/// Returns true if an event has content: text, reasoning or a part of a tool call. Where the dialect is unknown, any
+/// event has.
+fn has_content(dialect: Dialect, data: &[u8]) -> bool {
+    if !dialect.is_known() {
+        return true;
+    }
+    let event = serde_json::from_slice(data).unwrap_or_default();
+    let chunk = ChatChunk::from(dialect.format().read("", event).chunk);
+    chunk.choices.iter().any(|choice| !choice.delta.is_empty())
 }
 
 #[cfg(test)]
@@ -72,7 +77,7 @@ mod tests {
     );
 
     fn find(count: u32, step: usize) -> Option<usize> {
-        let mut counter = EventCounter::new(count);
+        let mut counter = EventCounter::new(Dialect::Chat, count);
         let mut before = 0;
         for piece in STREAM.as_bytes().chunks(step) {
             if let Some(at) = counter.feed(piece) {
@@ -84,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_only_events_with_text_however_the_reads_split() {
+    fn counts_only_events_with_content_however_the_reads_split() {
         let after = |text: &str| STREAM.find(text).map(|at| at + text.len());
         for step in 1..=STREAM.len() {
             assert_eq!(find(0, step), Some(0));

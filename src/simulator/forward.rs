@@ -25,6 +25,7 @@ use super::events::EventCounter;
 use super::script::Plan;
 use super::server::ATTEMPT_HEADER;
 use crate::client::{Address, add_query, end_to_end, http_client};
+use crate::dialect::Dialect;
 use crate::settings::FaultKind;
 use crate::simulator::wire::{Framing, Request, Response};
 use crate::time::Clock;
@@ -128,7 +129,7 @@ impl Forward {
 }
 
 /// The endpoint of the API that a path names, with or without `/v1`; `None` for another page, such as `/health`.
-fn endpoint_of(path: &str) -> Option<&str> {
+pub(super) fn endpoint_of(path: &str) -> Option<&str> {
     let bare = ["/chat/completions", "/embeddings", "/models"];
     path.strip_prefix("/v1/")
         .or_else(|| bare.contains(&path).then(|| path.trim_start_matches('/')))
@@ -165,6 +166,7 @@ enum Flow {
 
 /// A fault that breaks the body of an answer.
 pub(super) struct BodyFault<'a> {
+    dialect: Dialect,
     plan: Plan<'a>,
     on_inject: &'a (dyn Fn(FaultKind) + Sync),
     clock: Clock,
@@ -184,8 +186,14 @@ enum Target {
 
 impl<'a> BodyFault<'a> {
     /// `on_inject` is called when the fault is performed.
-    pub(super) fn new(plan: Plan<'a>, on_inject: &'a (dyn Fn(FaultKind) + Sync), clock: Clock) -> Self {
+    pub(super) fn new(
+        dialect: Dialect,
+        plan: Plan<'a>,
+        on_inject: &'a (dyn Fn(FaultKind) + Sync),
+        clock: Clock,
+    ) -> Self {
         Self {
+            dialect,
             plan,
             on_inject,
             clock,
@@ -202,7 +210,9 @@ impl<'a> BodyFault<'a> {
                 (self.on_inject)(FaultKind::Drip);
                 Target::Everywhere
             }
-            (Some((_, profile)), _) if stream => Target::Event(EventCounter::new(profile.cut_after)),
+            (Some((_, profile)), _) if stream => {
+                Target::Event(EventCounter::new(self.dialect, profile.cut_after))
+            }
             (_, Framing::Length(length)) => Target::Byte(length / 2),
             (_, Framing::Chunked) => Target::Byte(1),
         };

@@ -12,6 +12,7 @@ use super::capacity::Slots;
 use super::fault::{FaultControl, FaultSink};
 use super::script::{ChatSpec, Conditions, Script, Step, attempt_number};
 use crate::client::{ApiKey, AttemptRequest, BodyError, Response, SendError, SendErrorKind, Transport};
+use crate::dialect::Dialect;
 use crate::event::UpstreamInfo;
 use crate::openai::ChatRequest;
 use crate::settings::{Capacity, FaultKind, LatencyProfile};
@@ -136,7 +137,11 @@ impl Transport for LocalTransport {
         );
         let slots = self.faults.slots().unwrap_or_else(|| self.slots.clone());
         let slot = slots.enter().await;
-        let script = if slot.is_some() { script } else { Script::busy() };
+        let script = if slot.is_some() {
+            script
+        } else {
+            Script::busy(Dialect::Chat)
+        };
         let (sink, call, attempt) = (Arc::clone(&self.sink), request.call.0, request.attempt);
         let on_inject = move |fault| sink.injected(Some(call), attempt, fault);
         let mut events = Box::pin(local_stream(script, self.clock, on_inject));

@@ -21,10 +21,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use self::body::{Envelope, fixed, malformed, rate_limited, timings};
+use self::body::{Envelope, error_steps, fixed, malformed, rate_limited, timings};
 use self::tokens::tokens;
 use super::answer;
 use super::request_rng::RequestRng;
+use crate::dialect::Dialect;
 use crate::openai::{ChatRequest, Usage};
 use crate::settings::{FaultKind, FaultProfile, LatencyProfile};
 use crate::simulator::wire::Framing;
@@ -133,7 +134,7 @@ impl Script {
                 fault: None,
             };
         };
-        if let Some(steps) = plan.bodyless_fault(ask.stream) {
+        if let Some(steps) = plan.bodyless_fault(Dialect::Chat, ask.stream) {
             return Self {
                 steps,
                 fault: Some((0, fault)),
@@ -162,9 +163,10 @@ impl Script {
     }
 
     /// The response if all slots and the queue are full.
-    pub fn busy() -> Self {
+    pub fn busy(dialect: Dialect) -> Self {
+        let error = answer::busy("All slots are busy and the queue is full");
         Self {
-            steps: json_steps(&answer::busy("All slots are busy and the queue is full"), &[]),
+            steps: error_steps(dialect, error, &[]),
             fault: None,
         }
     }
@@ -190,23 +192,25 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The steps of a fault that replaces the answer; `None` for a fault that breaks it.
-    pub(super) fn bodyless_fault(&mut self, stream: bool) -> Option<Vec<TimedStep>> {
+    /// The steps of a fault that replaces the answer of this dialect; `None` for a fault that breaks it.
+    pub(super) fn bodyless_fault(&mut self, dialect: Dialect, stream: bool) -> Option<Vec<TimedStep>> {
         let (fault, profile) = self.fault?;
         // an error is faster than an answer, but not immediate
         let pause = self.rng.first_token(&self.pace) / 8;
         let mut steps = match fault {
-            FaultKind::RateLimited => rate_limited(profile),
+            FaultKind::RateLimited => rate_limited(dialect, profile),
             FaultKind::ServerError => {
                 let text = "Internal server error (injected by seawall)";
-                json_steps(&answer::error(500, "server_error", text), &[])
+                error_steps(dialect, answer::error(500, "server_error", text), &[])
             }
-            FaultKind::Unavailable => json_steps(
-                &answer::busy("Service temporarily overloaded (injected by seawall)"),
+            FaultKind::Unavailable => error_steps(
+                dialect,
+                answer::busy("Service temporarily overloaded (injected by seawall)"),
                 &[],
             ),
-            FaultKind::Overloaded => json_steps(
-                &answer::error(529, "overloaded_error", "Overloaded (injected by seawall)"),
+            FaultKind::Overloaded => error_steps(
+                dialect,
+                answer::error(529, "overloaded_error", "Overloaded (injected by seawall)"),
                 &[],
             ),
             FaultKind::Stall => return Some(vec![step(profile.stall_for, Step::Reset)]),

@@ -14,9 +14,9 @@ use super::answer::{self, Answer};
 use super::capacity::Slots;
 use super::embeddings;
 use super::fault::{FaultControl, FaultSink};
-use super::forward::{BodyFault, Forward};
+use super::forward::{BodyFault, Forward, endpoint_of};
 use super::script::{self, Conditions, Plan, Script, Step};
-use crate::openai::ChatRequest;
+use crate::dialect::Dialect;
 use crate::settings::{Capacity, FaultProfile, LatencyProfile};
 use crate::simulator::wire::{Handler, Limits, Request, Response, Server};
 use crate::time::Clock;
@@ -167,45 +167,22 @@ impl AttemptId {
     }
 }
 
-/// Returns true if a chat request wants a stream; `None` if it is not a chat request. A real upstream may accept
-/// what the simulator itself rejects (a long prompt, an image).
-fn wants_stream(request: &Request) -> Option<bool> {
-    let body: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
-    Some(ChatRequest::try_from(body).ok()?.is_stream())
+/// The dialect of a request to a real upstream, and true if it wants a stream; `None` if its answer never breaks. The
+/// body is not judged: an upstream may accept what the simulator itself rejects (a long prompt, an image).
+fn breakable(request: &Request) -> Option<(Dialect, bool)> {
+    let endpoint = endpoint_of(request.path()).filter(|_| request.method == ::http::Method::POST)?;
+    let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    Some((Dialect::for_endpoint(endpoint), body["stream"] == true))
 }
 
 impl Handler for SimulatorHandler {
     async fn handle(&self, request: Request, response: &mut Response<'_>) -> io::Result<()> {
-        let chat = request.method == ::http::Method::POST
-            && matches!(request.path(), "/v1/chat/completions" | "/chat/completions");
         let sender = AttemptId::from_request(&request);
         if let Some(forward) = &self.forward {
-            let on_failure = |reason| self.sink.upstream_failed(reason);
-            let Some(stream) = wants_stream(&request).filter(|_| chat) else {
-                // everything else, and an invalid chat request, is left to the upstream
-                return forward.pass(request, response, None, &on_failure).await;
-            };
-            let faults = self.faults.active();
-            let conditions = self.conditions(sender, faults.as_deref());
-            let mut plan = Plan::new(&conditions);
-            if let Some((fault, _)) = plan.fault
-                && let Some(steps) = plan.bodyless_fault(stream)
-            {
-                let script = Script {
-                    steps,
-                    fault: Some((0, fault)),
-                };
-                return self.perform(script, sender, response).await;
-            }
-            let on_inject = |fault| self.sink.injected(sender.call, sender.attempt, fault);
-            let has_fault = plan.fault.is_some();
-            let fault = has_fault.then(|| BodyFault::new(plan, &on_inject, self.clock));
-            let slots = self.faults.slots().unwrap_or_else(|| Slots::new(None));
-            let Some(_slot) = response.while_connected(slots.enter()).await? else {
-                return self.perform(Script::busy(), sender, response).await;
-            };
-            return forward.pass(request, response, fault, &on_failure).await;
+            return self.forward(forward, request, sender, response).await;
         }
+        let chat = request.method == ::http::Method::POST
+            && matches!(request.path(), "/v1/chat/completions" | "/chat/completions");
         if request.method == ::http::Method::POST && embeddings::is_route(request.path()) {
             return self.embed(&request.body, sender, response).await;
         }
@@ -221,7 +198,7 @@ impl Handler for SimulatorHandler {
                 let slots = self.faults.slots().unwrap_or_else(|| self.slots.clone());
                 match response.while_connected(slots.enter()).await? {
                     Some(_slot) => self.perform(script, sender, response).await,
-                    None => self.perform(Script::busy(), sender, response).await,
+                    None => self.perform(Script::busy(Dialect::Chat), sender, response).await,
                 }
             }
             Err(answer) => self.respond(&answer, sender, response).await,
@@ -230,6 +207,40 @@ impl Handler for SimulatorHandler {
 }
 
 impl SimulatorHandler {
+    /// Forwards a request to a real upstream, and breaks its answer if a fault is due.
+    async fn forward(
+        &self,
+        forward: &Forward,
+        request: Request,
+        sender: AttemptId,
+        response: &mut Response<'_>,
+    ) -> io::Result<()> {
+        let on_failure = |reason| self.sink.upstream_failed(reason);
+        let Some((dialect, stream)) = breakable(&request) else {
+            return forward.pass(request, response, None, &on_failure).await;
+        };
+        let faults = self.faults.active();
+        let conditions = self.conditions(sender, faults.as_deref());
+        let mut plan = Plan::new(&conditions);
+        if let Some((fault, _)) = plan.fault
+            && let Some(steps) = plan.bodyless_fault(dialect, stream)
+        {
+            let script = Script {
+                steps,
+                fault: Some((0, fault)),
+            };
+            return self.perform(script, sender, response).await;
+        }
+        let on_inject = |fault| self.sink.injected(sender.call, sender.attempt, fault);
+        let has_fault = plan.fault.is_some();
+        let fault = has_fault.then(|| BodyFault::new(dialect, plan, &on_inject, self.clock));
+        let slots = self.faults.slots().unwrap_or_else(|| Slots::new(None));
+        let Some(_slot) = response.while_connected(slots.enter()).await? else {
+            return self.perform(Script::busy(dialect), sender, response).await;
+        };
+        forward.pass(request, response, fault, &on_failure).await
+    }
+
     fn conditions<'a>(&self, sender: AttemptId, faults: Option<&'a FaultProfile>) -> Conditions<'a> {
         let number = match sender.call {
             Some(call) => script::attempt_number(call, sender.attempt),
@@ -261,7 +272,7 @@ impl SimulatorHandler {
         let faults = self.faults.active();
         let mut plan = Plan::new(&self.conditions(sender, faults.as_deref()));
         if let Some((fault, _)) = plan.fault
-            && let Some(steps) = plan.bodyless_fault(false)
+            && let Some(steps) = plan.bodyless_fault(Dialect::Embeddings, false)
         {
             let fault = Some((0, fault));
             return self.perform(Script { steps, fault }, sender, response).await;

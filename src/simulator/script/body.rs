@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{Step, TimedStep, step};
+use crate::dialect::{Dialect, ErrorText};
 use crate::openai::Usage;
 use crate::settings::FaultProfile;
 use crate::simulator::MODEL;
@@ -166,8 +167,25 @@ pub(in crate::simulator) fn json_steps(answer: &Answer, more: &[(&'static str, S
     fixed(answer.status, "application/json; charset=utf-8", more, body)
 }
 
+/// The steps of an error in the form of a dialect.
+pub(super) fn error_steps(
+    dialect: Dialect,
+    mut answer: Answer,
+    more: &[(&'static str, String)],
+) -> Vec<TimedStep> {
+    if dialect.is_anthropic() {
+        let text = ErrorText {
+            status: answer.status,
+            code: "injected",
+            message: answer.body["error"]["message"].as_str().unwrap_or_default(),
+        };
+        answer.body = dialect.format().error(&text);
+    }
+    json_steps(&answer, more)
+}
+
 /// OpenAI's error, because llama-server has no 429.
-pub(super) fn rate_limited(profile: &FaultProfile) -> Vec<TimedStep> {
+pub(super) fn rate_limited(dialect: Dialect, profile: &FaultProfile) -> Vec<TimedStep> {
     let seconds = profile.retry_after;
     let (hint, more) = match seconds {
         0 => (String::new(), vec![]),
@@ -180,7 +198,7 @@ pub(super) fn rate_limited(profile: &FaultProfile) -> Vec<TimedStep> {
         "message": format!("Rate limit reached for {MODEL} (injected by seawall).{hint}"),
         "type": "requests", "param": null, "code": "rate_limit_exceeded",
     }});
-    json_steps(&Answer { status: 429, body }, &more)
+    error_steps(dialect, Answer { status: 429, body }, &more)
 }
 
 /// An answer with truncated JSON in a complete HTTP body.
