@@ -71,10 +71,15 @@ impl UpstreamRequest {
         self.secrets.iter().fold(text, |text, key| key.redact(text))
     }
 
-    /// LLM tokens to reserve for each attempt.
+    /// LLM tokens to reserve for each attempt: prompt and answer, of the answer no more than the buckets hold. Its limit
+    /// says how long it may be, which many clients set far above what it will be.
     pub(super) fn tokens(&self, policy: &Policy) -> u64 {
         let answer = self.answer_limit.unwrap_or(policy.limit.default_answer_tokens);
-        self.prompt_tokens.saturating_add(answer)
+        let most = policy
+            .limit
+            .most_tokens(self.user.as_str())
+            .max(self.prompt_tokens);
+        self.prompt_tokens.saturating_add(answer).min(most)
     }
 }
 

@@ -59,8 +59,8 @@ impl LimitReject {
     pub fn sentence(self, waiting: u32, predicted: Option<Duration>) -> String {
         match (self, predicted.map(units::precise)) {
             (Self::QueueFull, _) => format!("queue full ({waiting} waiting)"),
-            (Self::TooLarge, _) => "needs more tokens than the bucket holds".to_owned(),
-            (Self::UserTooLarge, _) => "needs more tokens than the user's bucket holds".to_owned(),
+            (Self::TooLarge, _) => "the prompt has more tokens than the bucket holds".to_owned(),
+            (Self::UserTooLarge, _) => "the prompt has more tokens than the user's bucket holds".to_owned(),
             (Self::WaitTooLong, Some(wait)) => format!("forecast wait {wait} exceeds limit.max_wait"),
             (Self::WaitTooLong, None) => "waited for limit.max_wait".to_owned(),
             (Self::Deadline, Some(wait)) => format!("forecast wait {wait} exceeds the deadline"),
@@ -78,11 +78,11 @@ impl LimitReject {
         let detail = match (self, predicted, user) {
             (Self::QueueFull, Some(wait), _) => format!("; retry in {}", units::precise(wait)),
             (Self::TooLarge, ..) => format!(
-                ": needs {}, holds {}; lower max_tokens or raise limit.tokens.capacity",
+                ": needs {}, holds {}; shorten the prompt or raise limit.tokens.capacity",
                 levels.needs, levels.tokens.capacity
             ),
             (Self::UserTooLarge, _, Some((user, tokens))) => format!(
-                ": needs {}, {user} has {}; lower max_tokens or raise tokens.capacity in limit.each_user or limit.users",
+                ": needs {}, {user} has {}; shorten the prompt or raise tokens.capacity in limit.each_user or limit.users",
                 levels.needs, tokens.capacity
             ),
             _ => String::new(),

@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame};
 use super::request::Rejection;
 use crate::client::{CacheUse, CallError, CallStream, WireHead, end_to_end};
 use crate::dialect::{Dialect, ErrorText};
-use crate::event::{FailureClass, Fate};
+use crate::event::{FailureClass, Fate, Phase};
 
 /// The body of a response; its error breaks the connection.
 pub(super) type ReplyBody = UnsyncBoxBody<Bytes, Broken>;
@@ -125,7 +125,8 @@ fn error_response(error: &CallError, retry_in: Option<Duration>, dialect: Dialec
         message: &message,
     };
     let mut response = json(status, dialect.format().error(&text).to_string());
-    let is_ours = matches!(error.fate, Fate::RateLimited | Fate::CircuitOpen);
+    let is_ours =
+        matches!(error.fate, Fate::RateLimited | Fate::CircuitOpen) && failure.phase != Phase::Final;
     let headers = response.headers_mut();
     if is_ours {
         let wait = retry_in.unwrap_or_default();
@@ -145,6 +146,9 @@ fn whole_seconds(wait: Duration, most: Duration) -> HeaderValue {
 fn status_of(error: &CallError, dialect: Dialect) -> (StatusCode, &'static str) {
     let failure = &error.failure;
     match (error.fate, failure.class) {
+        (Fate::RateLimited, _) if failure.phase == Phase::Final => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "seawall_too_large")
+        }
         (Fate::RateLimited, _) => (StatusCode::TOO_MANY_REQUESTS, "seawall_rate_limited"),
         (Fate::Cancelled, _) => (StatusCode::SERVICE_UNAVAILABLE, "seawall_cancelled"),
         (Fate::CircuitOpen, _) => (StatusCode::SERVICE_UNAVAILABLE, "seawall_circuit_open"),

@@ -220,6 +220,12 @@ pub struct TimeoutSettings {
 }
 
 impl LimitSettings {
+    /// The most LLM tokens that a call of this user can reserve: what the bucket and the user's own one hold.
+    pub fn most_tokens(&self, user: &str) -> u64 {
+        let own = self.for_user(user).tokens.as_ref();
+        own.map_or(self.tokens.capacity, |own| own.capacity.min(self.tokens.capacity))
+    }
+
     /// The limits of a user.
     pub fn for_user(&self, name: &str) -> &UserLimits {
         self.users.get(name).unwrap_or(&self.each_user)

@@ -37,5 +37,10 @@ pub(super) fn rejection(
     waiting: u32,
 ) -> Failure {
     let message = reason.message(waiting, predicted, levels);
-    Failure::new(FailureClass::LimitRejected, Phase::NotSent, message)
+    let phase = match reason {
+        // no wait would help
+        LimitReject::TooLarge | LimitReject::UserTooLarge => Phase::Final,
+        _ => Phase::NotSent,
+    };
+    Failure::new(FailureClass::LimitRejected, phase, message)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::rig::{Rig, cold, millis, secs, steady, tick, warm};
 use super::script::{Reply, Step, error};
 use crate::client::{CallContext, CallStream};
-use crate::event::{Constraint, EventKind, FailureClass, Fate, LimitReject, UserId};
+use crate::event::{Constraint, EventKind, FailureClass, Fate, LimitReject, Phase, UserId};
 use crate::settings::{Bucket, Counts, Policy, QueueOrder};
 
 /// One request per second, burst of one.
@@ -92,7 +92,7 @@ async fn rejects_a_call_that_cannot_be_served_in_time_at_once() {
     let third = rig.call(&warm("3"));
     tick().await;
     let full = rig.ask(&warm("4")).await.unwrap_err();
-    let large = rig.ask(&warm("5").max_tokens(1_000_000)).await.unwrap_err();
+    let large = rig.ask(&warm(&"5".repeat(100_000))).await.unwrap_err();
     let rejections = rig.find(|event| match event.kind {
         EventKind::LimitRejected {
             reason, predicted, ..
@@ -116,6 +116,38 @@ async fn rejects_a_call_that_cannot_be_served_in_time_at_once() {
     for call in [running, waiting, third] {
         call.finish().await.unwrap();
     }
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_large_answer_limit_no_more_is_reserved_than_the_buckets_hold() {
+    let mut policy = steady();
+    policy.limit.tokens.capacity = 1000;
+    let own = policy.limit.users.entry("default".into()).or_default();
+    own.tokens = Some(Bucket {
+        capacity: 600,
+        ..policy.limit.tokens.clone()
+    });
+    let rig = Rig::new(policy);
+    rig.ask(&warm("hi").max_tokens(128_000)).await.unwrap();
+    let settled = rig.find(|event| match event.kind {
+        EventKind::LimitSettled {
+            reserved, charged, ..
+        } => Some((reserved, charged)),
+        _ => None,
+    });
+    assert_eq!(settled, [(600, 7)]);
+    // the prompt alone is what no bucket holds
+    let large = rig.ask(&warm(&"x".repeat(2600)).max_tokens(1)).await.unwrap_err();
+    assert_eq!(
+        (large.fate, large.failure.phase),
+        (Fate::RateLimited, Phase::Final)
+    );
+    assert!(
+        large.failure.message.contains("shorten the prompt"),
+        "{}",
+        large.failure
+    );
     rig.done().await;
 }
 

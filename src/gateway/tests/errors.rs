@@ -32,6 +32,22 @@ async fn the_limiter_answers_429_with_its_forecast() {
     house.done().await;
 }
 
+/// Claude Code states 32,000, litellm 128,000: a limit is no forecast of the answer.
+#[tokio::test]
+async fn a_large_answer_limit_passes_and_a_prompt_that_no_bucket_holds_does_not() {
+    let house = House::new([]).await;
+    let body =
+        r#"{"model":"m","max_tokens":128000,"stream":true,"messages":[{"role":"user","content":"a"}]}"#;
+    assert_eq!(house.chat("", body).await.status, 200);
+    let large = house.chat("", &cold(&"x".repeat(100_000), true)).await;
+    assert_eq!((large.status, large.code().as_str()), (413, "seawall_too_large"));
+    assert_eq!(
+        (large.header("x-should-retry"), large.header("retry-after")),
+        (Some("false"), None)
+    );
+    house.done().await;
+}
+
 #[tokio::test]
 async fn the_breaker_answers_503_in_the_dialect() {
     let house = House::new([]).await;
