@@ -51,7 +51,11 @@ pub(crate) async fn gateway(cli: &Cli, session: &Session, holds_key: bool) -> ey
 
 /// Runs the gateway without a screen until a signal, then lets running calls end.
 pub(crate) async fn serve(cli: &Cli, format: LogFormat, exits: &Exits) -> eyre::Result<u8> {
-    let config = options::session_config(cli)?;
+    let config = SessionConfig {
+        // no key switches them on here
+        faults_on: cli.faults.is_some(),
+        ..options::session_config(cli)?
+    };
     let holds_key = holds_key(&config);
     let journal = OutputFile::maybe("--journal", cli.journal.as_deref(), cli.overwrite)?;
     let mut signals = Signals::listen()?;
