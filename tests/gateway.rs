@@ -8,6 +8,8 @@
 
 #[path = "gateway/client.rs"]
 mod client;
+#[path = "gateway/faults.rs"]
+mod faults;
 #[path = "gateway/journal.rs"]
 mod journal;
 #[path = "gateway/upstream.rs"]

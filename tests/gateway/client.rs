@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use seawall::gateway::{Credentials, Gateway, GatewayConfig, GatewayLimits};
+use seawall::session::Session;
 use serde_json::{Value, json};
 
 /// The longest wait of a test: only a bug reaches it.
@@ -16,6 +18,18 @@ pub(crate) const DIALECTS: [&str; 5] = [
     "embeddings",
     "messages",
 ];
+
+/// A gateway of this session, whose clients bring the upstream's keys.
+pub(crate) async fn gateway(session: &Session) -> Gateway {
+    let config = GatewayConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        credentials: Credentials::of_clients(false),
+        limits: GatewayLimits::default(),
+    };
+    Gateway::start(config, session.client().clone(), session.env())
+        .await
+        .unwrap()
+}
 
 /// The body of a request of this dialect with this prompt.
 pub(crate) fn body(endpoint: &str, prompt: &str, stream: bool) -> Value {

@@ -11,7 +11,6 @@ use rand::prelude::*;
 use rand::rngs::StdRng;
 use seawall::check::check;
 use seawall::event::{Command as Order, EventKind, Fate};
-use seawall::gateway::{Credentials, Gateway, GatewayConfig, GatewayLimits};
 use seawall::journal::{Header, Journal, Line, LiveJournal, Reader};
 use seawall::session::bus::Bus;
 use seawall::session::{Session, SessionConfig, UpstreamConfig};
@@ -19,7 +18,7 @@ use seawall::settings::{Bucket, FaultKind, FaultProfile, Policy, SemanticMode};
 use seawall::time::{Clock, unix_seconds};
 use serde_json::json;
 
-use crate::client::{Client, DIALECTS, PATIENCE, Seen, body};
+use crate::client::{Client, DIALECTS, PATIENCE, Seen, body, gateway};
 use crate::upstream;
 
 /// Calls of a session.
@@ -188,14 +187,7 @@ async fn session(seed: u64, file: &Path) -> Vec<(Ask, Option<Seen>)> {
     let clock = Clock::start();
     let bus = Bus::tapped(clock, Box::new(journal.tap()));
     let session = Session::start_on(config, clock, bus).await.unwrap();
-    let config = GatewayConfig {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        credentials: Credentials::of_clients(false),
-        limits: GatewayLimits::default(),
-    };
-    let gateway = Gateway::start(config, session.client().clone(), session.env())
-        .await
-        .unwrap();
+    let gateway = gateway(&session).await;
     let tenants = [
         ("authorization", format!("Bearer sk-ana-{CANARY}-{seed}")),
         ("x-api-key", format!("sk-ben-{CANARY}-{seed}")),
