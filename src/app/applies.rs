@@ -242,6 +242,10 @@ fn inherit(cli: &mut Cli, matches: &ArgMatches) -> Result<(), String> {
             set(&mut cli.journal, journal.clone(), "journal")?;
         }
     }
+    let serves_with_own = matches!(&cli.mode, Some(Mode::Serve { policy: Some(_), .. }));
+    if cli.listen.is_some() && cli.upstream.is_some() && !is_given(matches, "policy") && !serves_with_own {
+        "gateway".clone_into(&mut cli.policy);
+    }
     if let Some(Mode::Run { journal, .. } | Mode::Fuzz { journal, .. }) = &mut cli.mode
         && let Some(outer) = cli.journal.take()
     {
@@ -431,6 +435,25 @@ mod tests {
                 ("p", Some(std::path::PathBuf::from("j")))
             );
             assert_eq!(cli.semantic, Some(super::super::cli::SemanticChoice::Shadow));
+        }
+    }
+
+    #[test]
+    fn the_gateway_of_a_real_upstream_has_a_default_policy_of_its_own() {
+        let (listen, upstream) = (["--listen", "127.0.0.1:0"], ["--upstream", "http://127.0.0.1:9"]);
+        for (line, policy) in [
+            (&[&listen[..], &upstream].concat()[..], "gateway"),
+            (&[&["serve"], &listen[..], &upstream].concat(), "gateway"),
+            (
+                &[&["serve", "--policy", "production"], &listen[..], &upstream].concat(),
+                "production",
+            ),
+            (&[&["--policy", "p"], &listen[..], &upstream].concat(), "p"),
+            (&listen, "production"),
+            (&upstream, "production"),
+        ] {
+            let cli = parse([&["seawall"], line].concat()).unwrap();
+            assert_eq!(cli.policy, policy, "{line:?}");
         }
     }
 

@@ -72,11 +72,13 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAME", env = "SEAWALL_MODEL", global = true)]
     pub(crate) model: Option<String>,
 
-    /// Policy of all guards: production, exercise, or a file
+    /// Policy of all guards: production, gateway, exercise, or a file [default: production; gateway with --listen and
+    /// --upstream]
     #[arg(
         long,
         value_name = "FILE|PRESET",
         default_value = "production",
+        hide_default_value = true,
         env = "SEAWALL_POLICY"
     )]
     pub(crate) policy: String,
@@ -106,7 +108,7 @@ pub(crate) struct Cli {
     pub(crate) embedder_headers: Vec<String>,
 
     /// Fault profile that F switches on: outage, mixed, flaky, slow, crowded, cut-streams, rate-limit-storm, or a file
-    /// [default: outage; for simulate, mixed]
+    /// [default: outage; for simulate, mixed]; with serve, they are on from the start
     #[arg(long, value_name = "PROFILE", global = true)]
     pub(crate) faults: Option<String>,
 
@@ -211,7 +213,7 @@ pub(crate) enum Mode {
         /// Format of the log on stderr
         #[arg(long, value_name = "FORM", value_enum, default_value_t)]
         log: LogFormat,
-        /// Policy of all guards: production, exercise, or a file
+        /// Policy of all guards: production, gateway, exercise, or a file
         #[arg(long, value_name = "FILE|PRESET")]
         policy: Option<String>,
         /// Initial mode of the semantic cache
@@ -231,7 +233,7 @@ pub(crate) enum Mode {
     Run {
         /// Bundled scenario (see `seawall scenarios`), or a file
         scenario: String,
-        /// Policy instead of that of the scenario: production, exercise, or a file
+        /// Policy instead of that of the scenario: production, gateway, exercise, or a file
         #[arg(long, value_name = "FILE|PRESET")]
         policy: Option<String>,
         /// Format of the report: text, Markdown, JSON, or JUnit XML for CI
@@ -273,7 +275,7 @@ pub(crate) enum Mode {
     },
     /// Print a policy as a file to edit, or list every setting
     Policy {
-        /// production, exercise, a file, or one of them with changed settings: production+retry.attempts=1
+        /// production, gateway, exercise, a file, or one of them with changed settings: production+retry.attempts=1
         #[arg(default_value = "production")]
         name: String,
         /// List every setting: path, value, unit, meaning and range
@@ -387,7 +389,7 @@ fn threshold(text: &str) -> Result<f64, String> {
 /// The arguments of `seawall compare`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct CompareArgs {
-    /// Policies: production, exercise, a file, or one of them with changed settings: production+retry.attempts=1
+    /// Policies: production, gateway, exercise, a file, or one of them with changed settings: production+retry.attempts=1
     /// [default: that of the scenario or the journal]
     pub(crate) policies: Vec<String>,
     /// Bundled scenario (see `seawall scenarios`), or a file

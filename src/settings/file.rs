@@ -36,11 +36,12 @@ pub use write::{policy_to_toml, save_policy};
 use crate::settings::{FaultProfile, Policy};
 
 /// The bundled policies: name and TOML text.
-pub const POLICIES: [(&str, &str); 2] = [
+pub const POLICIES: [(&str, &str); 3] = [
     (
         "production",
         include_str!("../../assets/policies/production.toml"),
     ),
+    ("gateway", include_str!("../../assets/policies/gateway.toml")),
     ("exercise", include_str!("../../assets/policies/exercise.toml")),
 ];
 
@@ -230,7 +231,7 @@ mod tests {
         assert!(variant.contains("did you mean `full`?"), "{variant}");
         let preset = message(load_policy("prodution"));
         assert!(
-            preset.ends_with("known: production, exercise; did you mean production?"),
+            preset.ends_with("known: production, gateway, exercise; did you mean production?"),
             "{preset}"
         );
     }
