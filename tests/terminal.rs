@@ -9,6 +9,8 @@ mod api_key;
 mod editor;
 #[path = "terminal/ending.rs"]
 mod ending;
+#[path = "terminal/gateway.rs"]
+mod gateway;
 #[path = "fuzz/hostile.rs"]
 mod hostile;
 #[path = "terminal/hostile_text.rs"]

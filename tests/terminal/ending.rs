@@ -24,7 +24,7 @@ fn state_and_ticks(pid: u32) -> (char, u64) {
 
 /// Waits until `is_so`, which is checked every few milliseconds: /proc has no events.
 #[expect(clippy::disallowed_methods, reason = "the program runs by the real clock")]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "{what}");
@@ -53,7 +53,7 @@ impl Terminal {
     }
 }
 
-fn is_closed_journal(file: &Path) -> bool {
+pub(super) fn is_closed_journal(file: &Path) -> bool {
     let text = fs::read_to_string(file).unwrap();
     text.lines()
         .last()
@@ -121,7 +121,7 @@ fn kill(pid: u32, name: &str) {
     assert!(kill.unwrap().success());
 }
 
-fn signal(child: &Child, name: &str) {
+pub(super) fn signal(child: &Child, name: &str) {
     kill(child.id(), name);
 }
 
