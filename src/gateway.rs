@@ -13,6 +13,7 @@
 //! - Bad input costs no other client anything: see [`GatewayLimits`].
 
 mod connection;
+mod flush;
 mod raw_head;
 mod reply;
 mod request;

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::flush::{Flush, Flushed};
 use super::raw_head::RawHead;
 use super::reply::{self, ReplyBody};
 use super::request::{self, Rejection};
@@ -138,16 +139,21 @@ async fn connection<T: Transport, O: Observer>(
     let limits = server.limits;
     let head = Arc::new(RawHead::default());
     let unused = Arc::clone(&head);
+    let flush = Arc::new(Flush::default());
     let io = TokioIo::new(Writing {
         stream,
         limit: limits.write_time,
         clock: server.env.clock,
         timer: None,
         head: Arc::clone(&head),
+        flush: Arc::clone(&flush),
     });
     let service = service_fn(move |request| {
-        let (server, head) = (Arc::clone(&server), Arc::clone(&head));
-        async move { Ok::<_, Infallible>(serve_request(&server, request, &head).await) }
+        let (server, head, flush) = (Arc::clone(&server), Arc::clone(&head), Arc::clone(&flush));
+        async move {
+            let response = serve_request(&server, request, &head).await;
+            Ok::<_, Infallible>(response.map(|body| Flushed::new(body, flush)))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -266,6 +272,7 @@ struct Writing {
     /// Runs while a write waits.
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     head: Arc<RawHead>,
+    flush: Arc<Flush>,
 }
 
 impl Writing {
@@ -316,6 +323,7 @@ impl AsyncWrite for Writing {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flush.flushed(cx);
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
         self.timed(polled, cx)
     }

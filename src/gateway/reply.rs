@@ -203,16 +203,8 @@ struct Passing {
     call: CallStream,
     dialect: Dialect,
     first: Option<Bytes>,
-    /// Set once the stream is broken.
-    breaking: Option<Breaking>,
-}
-
-/// The last steps of a broken stream.
-#[derive(Clone, Copy)]
-enum Breaking {
-    /// All bytes are given to the connection, which drops those that it has not written when it breaks.
-    Flush,
-    Break,
+    /// True once the stream is broken.
+    broken: bool,
 }
 
 impl Passing {
@@ -221,7 +213,7 @@ impl Passing {
             call,
             dialect,
             first: Some(first),
-            breaking: None,
+            broken: false,
         }
     }
 
@@ -254,15 +246,8 @@ impl Body for Passing {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        match self.breaking {
-            None => {}
-            // the connection writes what it has when no more is ready
-            Some(Breaking::Flush) => {
-                self.breaking = Some(Breaking::Break);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Some(Breaking::Break) => return Poll::Ready(Some(Err(Broken))),
+        if self.broken {
+            return Poll::Ready(Some(Err(Broken)));
         }
         if let Some((_, bytes)) = ready!(self.call.poll_next_wire(cx)) {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
@@ -273,7 +258,7 @@ impl Body for Passing {
             Some(Err(error)) if self.dialect.is_known() => self.error_event(error),
             Some(Err(_)) | None => Bytes::new(),
         };
-        self.breaking = Some(Breaking::Flush);
+        self.broken = true;
         if event.is_empty() {
             return self.poll_frame(cx);
         }

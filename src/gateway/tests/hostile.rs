@@ -2,7 +2,7 @@
 
 use super::rig::{House, cold, post, quick};
 use crate::client::tests::rig::millis;
-use crate::client::tests::script::Reply;
+use crate::client::tests::script::{Part, Reply};
 use crate::event::Fate;
 use crate::gateway::{Credentials, Gateway, GatewayConfig, GatewayError, GatewayLimits, KeyRing};
 
@@ -203,7 +203,7 @@ async fn a_client_that_never_reads_is_dropped_and_its_upstream_cancelled() {
     };
     let word = "x".repeat(256 << 10);
     let flood = (0..100).fold(Reply::stream(), |reply, _| reply.word(&word));
-    let hangs = flood.part(crate::client::tests::script::Part::Hang);
+    let hangs = flood.part(Part::Hang);
     let house = House::with(policy, limits, [hangs.into()]).await;
     let mut client = house.connect().await;
     client
@@ -218,6 +218,50 @@ async fn a_client_that_never_reads_is_dropped_and_its_upstream_cancelled() {
         "and with the flight its bytes"
     );
     drop(client);
+    house.done().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_late_gets_all_of_a_broken_stream_and_its_error() {
+    let word = "x".repeat(256 << 10);
+    let flood = (0..60).fold(Reply::stream(), |reply, _| reply.word(&word));
+    let house = House::new([flood.part(Part::Cut).into()]).await;
+    let mut client = house.connect().await;
+    client
+        .write(&post("/v1/chat/completions", "", &cold("a", true)))
+        .await;
+    // more than the sockets hold has come, and then the break
+    house.until(|rig| rig.fates() == [Fate::Interrupted]).await;
+    let received = client.rest().await;
+    assert!(!received.complete && received.body.len() > 60 * word.len());
+    let last = received.body.trim_end().rsplit("\n\n").next().unwrap();
+    assert!(last.contains("seawall_stream_broken"), "{}", last.len());
+    house.done().await;
+}
+
+/// One client cannot make seawall keep more than one answer's worth.
+#[tokio::test]
+async fn what_is_kept_for_a_client_that_never_reads_is_bounded() {
+    let mut policy = quick();
+    policy.timeouts.max_response_bytes = 1 << 20;
+    let word = "x".repeat(64 << 10);
+    let flood = (0..100).fold(Reply::stream(), |reply, _| reply.word(&word));
+    let hangs = flood.part(Part::Hang);
+    let house = House::with(policy, GatewayLimits::default(), [hangs.into()]).await;
+    let mut client = house.connect().await;
+    client
+        .write(&post("/v1/chat/completions", "", &cold("a", true)))
+        .await;
+    house
+        .until(|rig| rig.fates() == [Fate::Interrupted] && rig.upstream.open() == 0)
+        .await;
+    let received = client.rest().await;
+    assert!(
+        received.body.len() < (1 << 20) + 2 * word.len(),
+        "{}",
+        received.body.len()
+    );
+    assert!(!received.complete && received.body.contains("seawall_stream_broken"));
     house.done().await;
 }
 
