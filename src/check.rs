@@ -14,6 +14,7 @@
 
 mod attempts;
 mod breaker;
+mod breakers;
 mod bucket;
 mod budget;
 mod cache;
@@ -35,7 +36,7 @@ use std::time::Duration;
 pub use violation::{INVARIANTS, Violation};
 
 use self::attempts::Attempts;
-use self::breaker::Breaker;
+use self::breakers::Breakers;
 use self::cache::CacheCheck;
 use self::index::CallIndex;
 use self::limiter::Limiter;
@@ -113,7 +114,7 @@ pub struct Checker {
     attempts: Attempts,
     limiter: Limiter,
     loads: Loads,
-    breaker: Breaker,
+    breakers: Breakers,
     cache: CacheCheck,
 }
 
@@ -133,7 +134,7 @@ impl Checker {
             attempts: Attempts::default(),
             limiter: Limiter::new(),
             loads: Loads::default(),
-            breaker: Breaker::new(),
+            breakers: Breakers::default(),
             cache: CacheCheck::default(),
         };
         checker.configure(policy, Timestamp::ZERO);
@@ -217,7 +218,7 @@ impl Checker {
         self.index.apply(event, slack)?;
         self.attempts.apply(&mut self.index, event, slack)?;
         self.limiter.apply(&mut self.index, event, slack)?;
-        self.breaker.apply(&mut self.index, event, slack)?;
+        self.breakers.apply(&mut self.index, event, slack)?;
         self.cache.apply(&self.index, event, slack)?;
         self.index.close(event)
     }
@@ -237,7 +238,7 @@ impl Checker {
     /// Applies the policy in force from now on.
     fn configure(&mut self, policy: &Policy, now: Timestamp) {
         self.limiter.configure(&policy.limit, now);
-        self.breaker.configure(&policy.breaker);
+        self.breakers.configure(&policy.breaker);
         self.attempts.configure(&policy.retry);
         self.index.configure(policy);
     }

@@ -58,7 +58,8 @@ use semantic::SemanticOutcome;
 use sync::Mutex;
 
 use crate::event::{
-    CallId, EventKind, Failure, Fate, FlightId, Observer, Origin, StopReason, UpstreamHealth, UserId,
+    CallId, EventKind, Failure, Fate, FlightId, ModelName, Observer, Origin, StopReason, UpstreamHealth,
+    UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::retry::{Retry, RetryDecision};
@@ -151,7 +152,8 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             },
         );
         let index = Index::new(policy.semantic.max_entries);
-        let guards = Guards::new(policy, env.derive_seed("breaker", 0), env.clock.now());
+        let model = transport.info().model.and_then(|model| ModelName::new(&model));
+        let guards = Guards::new(policy, env.derive_seed("breaker", 0), model, env.clock.now());
         let core = Core {
             transport,
             observer,
@@ -360,7 +362,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         request: &UpstreamRequest,
     ) -> Result<Answer, Failure> {
         let policy = Arc::clone(&self.lock().policy);
-        let mut guard = FlightGuard::new(self, flight, &policy, request.prompt_tokens);
+        let (tokens, model) = (request.prompt_tokens, request.breaker_model.as_ref());
+        let mut guard = FlightGuard::new(self, flight, &policy, tokens, model);
         // a limiter or breaker that counts calls is outside the retries and sees the call once
         if policy.limit.charges == Counts::Call {
             let tokens = request.tokens(&policy);

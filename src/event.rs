@@ -13,6 +13,7 @@ mod kind;
 mod level;
 mod limit;
 mod load;
+mod model;
 mod read;
 mod semantic;
 mod upstream;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use breaker::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
+pub use breaker::{BreakerMode, BreakerState, BreakerStates, MoveReason, Sample, WindowCounts};
 pub use cache::{BypassReason, DiffKind, EvictReason, FieldDiff, MissReason, NearMiss, SkipReason};
 pub use call::{CallOptions, Fate, Origin, Sharing, StopReason};
 pub use command::{BurstUsers, ChatOptions, Command, TimedCommand};
@@ -33,6 +34,7 @@ pub use kind::EventKind;
 pub use level::BucketLevel;
 pub use limit::{Constraint, LimitLevels, LimitReject, UserLevels};
 pub use load::{Load, MAX_RUNNING, read_load, read_share};
+pub use model::ModelName;
 pub use semantic::{NearestPrompt, Objection, SemanticGuard, SemanticMiss};
 pub use upstream::{SimulatorPace, UpstreamHealth, UpstreamInfo};
 pub(crate) use whatif::NOT_EVALUATED;
@@ -90,12 +92,7 @@ impl UserId {
     /// Creates a user id: printable, at most 64 characters. A longer name is truncated and a hash of the whole
     /// name appended, so that tenants with a common prefix stay distinct.
     pub fn new(name: &str) -> Self {
-        if name.chars().count() <= 64 {
-            return SafeText::new(name).into();
-        }
-        let beginning: String = name.chars().take(47).collect();
-        let hash = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
-        SafeText::new(&format!("{beginning}~{hash:016x}")).into()
+        bounded_name(name).into()
     }
 
     /// The name.
@@ -108,6 +105,16 @@ impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// A name of at most 64 characters: the beginning of a longer one, and a hash of the whole.
+fn bounded_name(name: &str) -> SafeText {
+    if name.chars().count() <= 64 {
+        return SafeText::new(name);
+    }
+    let beginning: String = name.chars().take(47).collect();
+    let hash = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
+    SafeText::new(&format!("{beginning}~{hash:016x}"))
 }
 
 /// Receiver of events. The event bus implements it; `()` discards them.

@@ -10,11 +10,12 @@
 //! | idempotent replay | [`ledger::IdempotencyLedger`] | docs/semantics.md, Idempotency |
 //! | retry | [`retry::Retry`], [`backoff::Backoff`], [`budget::RetryBudget`], [`hint::read`] | docs/semantics.md, Retry |
 //! | rate limiter | [`limiter::Limiter`] | docs/semantics.md, Rate limiter |
-//! | circuit breaker | [`breaker::Breaker`] | docs/semantics.md, Circuit breaker |
+//! | circuit breaker | [`breaker::Breaker`], one for each model: [`breakers::Breakers`] | docs/semantics.md, Circuit breaker |
 
 pub(crate) mod admission;
 pub mod backoff;
 pub mod breaker;
+pub mod breakers;
 pub mod budget;
 pub mod cache;
 pub mod classify;

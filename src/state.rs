@@ -117,6 +117,7 @@ macro_rules! attempt_events {
 }
 
 mod breaker;
+mod breakers;
 mod cache;
 mod calls;
 #[cfg(test)]
@@ -138,6 +139,7 @@ mod users;
 mod whatif;
 
 pub use breaker::{BreakerView, ProbeEnd, StateSpell};
+pub use breakers::{BreakersView, ModelBreaker};
 pub use cache::{Advice, CacheView, ExplainedMiss, FieldCount, Misses};
 pub use calls::{
     Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, SemanticLabel, SemanticLookup,
@@ -181,8 +183,8 @@ pub struct State {
     /// Usage by user.
     #[serde(default)]
     pub users: UsersView,
-    /// The breaker and its window.
-    pub breaker: BreakerView,
+    /// The breakers of all models.
+    pub breakers: BreakersView,
     /// Retries: causes, attempts per call, budget.
     pub retry: RetryView,
     /// Counts second by second.
@@ -198,6 +200,11 @@ pub struct State {
 }
 
 impl State {
+    /// The breaker that matters most.
+    pub fn breaker(&self) -> &BreakerView {
+        &self.breakers.shown().view
+    }
+
     /// Folds one event in.
     pub fn apply(&mut self, event: &Event) {
         self.next_seq = event.seq.saturating_add(1);
@@ -214,13 +221,18 @@ impl State {
         self.semantic.apply(event, &self.calls);
         self.limit.apply(event);
         self.users.apply(event, &self.calls);
-        self.breaker.apply(event, &self.calls);
+        self.breakers.apply(event, &self.calls);
         self.retry.apply(event, &mut self.timeline);
         self.timeline
-            .apply(event, &self.calls, &self.limit, &self.breaker);
+            .apply(event, &self.calls, &self.limit, &self.breakers);
         self.stories.apply(event);
         // before the session, so that a line can compare old and new values
-        self.log.apply(event, &self.session, &self.calls, &self.semantic);
+        let views = log::Views {
+            calls: &self.calls,
+            semantic: &self.semantic,
+            breakers: &self.breakers,
+        };
+        self.log.apply(event, &self.session, views);
         self.session.apply(event);
         self.whatif.apply(event);
     }

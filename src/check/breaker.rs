@@ -1,4 +1,4 @@
-//! The breaker: its states, permits and window, and the calls it may reject.
+//! The breaker of a model: its states, permits and window, and the calls it may reject.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use super::index::{CallIndex, Flight};
 use super::violation::{Holds, ensure};
 use super::window::Window;
 use crate::event::{
-    AttemptResult, BreakerMode, BreakerState, Event, EventKind, Failure, FailureClass, FlightId, MoveReason,
-    Phase, Sample, WindowCounts,
+    AttemptResult, BreakerMode, BreakerState, Event, EventKind, Failure, FailureClass, FlightId, ModelName,
+    MoveReason, Phase, Sample, WindowCounts,
 };
 use crate::settings::{BreakerSettings, Counts};
 use crate::time::Timestamp;
@@ -24,8 +24,9 @@ struct Probe {
     lease: Timestamp,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Breaker {
+    model: Option<ModelName>,
     settings: BreakerSettings,
     mode: BreakerMode,
     state: BreakerState,
@@ -50,23 +51,17 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
-    pub(super) fn new() -> Self {
+    /// The same settings and mode, for a model that was not called yet.
+    pub(super) fn for_model(&self, model: Option<&ModelName>) -> Self {
         Self {
-            settings: BreakerSettings::default(),
-            mode: BreakerMode::Automatic,
-            state: BreakerState::Closed,
-            generation: 0,
-            until: None,
-            waiting: None,
-            answering: Vec::new(),
-            good: 0,
-            doublings: 0,
-            window: Window::default(),
-            woke_at: None,
-            moved: None,
-            recorded: None,
-            hinted: false,
+            model: model.cloned(),
+            ..self.clone()
         }
+    }
+
+    /// Returns true unless its open time still runs.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until <= now)
     }
 
     pub(super) fn configure(&mut self, settings: &BreakerSettings) {
@@ -151,7 +146,7 @@ impl Breaker {
                 lease: event.at + self.settings.probe_lease,
             });
         }
-        flight.permit = Some((generation, is_probe));
+        flight.permit = Some((self.model.clone(), generation, is_probe));
         flight.rest = rest;
         Ok(())
     }
@@ -197,14 +192,17 @@ impl Breaker {
             probe,
             sample,
             window,
+            ..
         } = &event.kind
         else {
             return Ok(());
         };
         let held = flight.permit.take();
-        flight.ensure(held == Some((*generation, *probe)), 18, || {
-            format!("it returns a permit, but holds {held:?}")
-        })?;
+        flight.ensure(
+            held == Some((self.model.clone(), *generation, *probe)),
+            18,
+            || format!("it returns a permit, but holds {held:?}"),
+        )?;
         let rest = std::mem::take(&mut flight.rest);
         flight.judged = *probe && flight.running;
         let stale = *generation != self.generation;
@@ -338,6 +336,7 @@ impl Breaker {
             reason,
             until,
             window,
+            ..
         } = &event.kind
         else {
             return Ok(());
@@ -353,6 +352,8 @@ impl Breaker {
             Reason::ProbesSucceeded => (*from, *to) == (HalfOpen, Closed),
             Reason::ProbeFailed => (*from, *to) == (HalfOpen, Open),
             Reason::Manual => *to != HalfOpen,
+            // the breaker of an unused model is forgotten
+            Reason::Unused => false,
         };
         ensure(legal, 16, || {
             format!("{reason:?} does not lead from {from:?} to {to:?}")
@@ -425,7 +426,7 @@ impl Breaker {
             Reason::Consecutive => window.consecutive >= settings.consecutive,
             Reason::CoolDown => self.until.is_some_and(|until| event.at >= until),
             // invariant 35
-            Reason::ProbesSucceeded | Reason::ProbeFailed | Reason::Manual => true,
+            Reason::ProbesSucceeded | Reason::ProbeFailed | Reason::Manual | Reason::Unused => true,
         };
         ensure(given, 16, || {
             format!(

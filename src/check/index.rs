@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::Slack;
 use super::violation::{Breach, Holds, breach, ensure};
-use crate::event::{AttemptResult, CallId, Event, EventKind, Failure, Fate, FlightId, Sharing, UserId};
+use crate::event::{
+    AttemptResult, CallId, Event, EventKind, Failure, Fate, FlightId, ModelName, Sharing, UserId,
+};
 use crate::openai::Usage;
 use crate::settings::{FaultKind, Policy};
 use crate::text::SafeText;
@@ -111,8 +113,8 @@ pub(super) struct Flight {
 
     // === guards ===
     pub(super) grant: Option<Grant>,
-    /// The generation, and true for a probe.
-    pub(super) permit: Option<(u64, bool)>,
+    /// The model of the breaker that gave it, the generation, and true for a probe.
+    pub(super) permit: Option<(Option<ModelName>, u64, bool)>,
     /// True if the permit is for the rest of a stream whose probe was judged at the end of its lease.
     pub(super) rest: bool,
     /// True if its probe was just judged at the end of its lease.

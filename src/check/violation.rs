@@ -25,7 +25,7 @@ pub const INVARIANTS: &[&str] = &[
     "a call larger than a bucket is limited, not queued",
     "the breaker moves only from closed to open, from open to half-open and from half-open to either, one generation at a time, for a reason its window gives",
     "half-open admits a probe when none waits for its first token and fewer than `successes_to_close` run, open admits nothing",
-    "each permit is returned exactly once",
+    "each permit is of the breaker of the call's model, and returned exactly once",
     "an outcome counts only in the generation that admitted it, the cut of a stream in the one in which it happens",
     "an outcome counts as failed, slow or good by what it says about the upstream; a neutral one neither opens nor closes the breaker",
     "the breaker refuses no call after its open time has ended",

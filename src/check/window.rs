@@ -8,7 +8,7 @@ use crate::event::{Sample, WindowCounts};
 use crate::time::Timestamp;
 
 /// The outcomes of a time span and their counts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Recent {
     samples: VecDeque<(Timestamp, Sample)>,
     failed: u32,
@@ -16,7 +16,7 @@ struct Recent {
 }
 
 /// The lower and the upper bound, for one generation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Window {
     sure: Recent,
     possible: Recent,

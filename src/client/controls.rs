@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::ResilientClient;
-use super::guards::transition_event;
+use super::guards::moved_event;
 use super::transport::Transport;
 use crate::event::{BreakerMode, CallId, EventKind, EvictReason, Observer};
+use crate::policy::breakers::Moved;
 use crate::settings::{Policy, QueueOrder, SemanticMode};
 
 impl<T: Transport, O: Observer> ResilientClient<T, O> {
@@ -42,7 +43,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         guards.labels.configure(&policy.semantic.labels);
         guards.ledger.configure(now, &policy.flight);
         guards.limiter.configure(&policy.limit, now);
-        let step = guards.breaker.configure(&policy.breaker, now);
+        let moves = guards.breakers.configure(&policy.breaker, now);
         guards.budget.configure(&policy.retry);
         self.core.observer.emit(
             None,
@@ -53,9 +54,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         guards.policy = Arc::new(policy);
         // the head of the queue may have its turn under the new policy
         self.core.wake_head(&mut guards, now);
-        if let Some(step) = step {
-            self.core.observer.emit(None, transition_event(step));
-        }
+        self.emit_moves(moves);
         for (reason, removed) in [
             (EvictReason::Expired, removed.expired),
             (EvictReason::Capacity, removed.evicted),
@@ -120,28 +119,29 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         self.core.observer.emit(None, kind);
     }
 
-    /// Forces the breaker open or closed, or returns it to automatic.
+    /// Forces the breakers of all models open or closed, or returns them to automatic.
     pub fn force_breaker(&self, mode: BreakerMode) {
         let mut guards = self.core.lock();
-        let step = guards.breaker.force(self.core.env.clock.now(), mode);
+        let moves = guards.breakers.force(self.core.env.clock.now(), mode);
         self.core.observer.emit(None, EventKind::BreakerForced { mode });
-        if let Some(step) = step {
-            self.core.observer.emit(None, transition_event(step));
-        }
+        self.emit_moves(moves);
     }
 
-    /// Closes the breaker, clears its window and returns it to automatic.
+    /// Closes the breakers of all models, clears their windows and returns them to automatic.
     pub fn reset_breaker(&self) {
         let mut guards = self.core.lock();
-        let reset = guards.breaker.reset(self.core.env.clock.now());
-        if reset.released {
-            self.core.observer.emit(
-                None,
-                EventKind::BreakerForced {
-                    mode: BreakerMode::Automatic,
-                },
-            );
+        let (moves, released) = guards.breakers.reset(self.core.env.clock.now());
+        if released {
+            let mode = BreakerMode::Automatic;
+            self.core.observer.emit(None, EventKind::BreakerForced { mode });
         }
-        self.core.observer.emit(None, transition_event(reset.transition));
+        self.emit_moves(moves);
+    }
+
+    /// Emits moves of breakers, under the lock of the guards.
+    fn emit_moves(&self, moves: Vec<Moved>) {
+        for moved in moves {
+            self.core.observer.emit(None, moved_event(moved));
+        }
     }
 }

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-pub(super) use breaker::transition_event;
+pub(super) use breaker::moved_event;
 pub(super) use flight_guard::{AttemptEnd, FlightGuard};
 use limiter_queue::Waiter;
 
@@ -31,8 +31,8 @@ use super::answer::Answer;
 use super::flight::{Flight, FlightKey};
 use super::sync::MutexGuard;
 use super::transport::Transport;
-use crate::event::{CallId, EventKind, Hint, Observer, StopReason};
-use crate::policy::breaker::Breaker;
+use crate::event::{CallId, EventKind, Hint, ModelName, Observer, StopReason};
+use crate::policy::breakers::Breakers;
 use crate::policy::budget::RetryBudget;
 use crate::policy::cache::Cache;
 use crate::policy::ledger::IdempotencyLedger;
@@ -58,7 +58,7 @@ pub(super) struct Guards {
     pub(super) cache: Cache<CachedAnswer>,
     pub(super) ledger: IdempotencyLedger<CachedAnswer>,
     pub(super) limiter: Limiter,
-    pub(super) breaker: Breaker,
+    pub(super) breakers: Breakers,
     pub(super) budget: RetryBudget,
     /// Running flights.
     pub(super) flights: BTreeMap<FlightKey, Arc<Flight>>,
@@ -75,12 +75,13 @@ pub(super) struct Guards {
 }
 
 impl Guards {
-    pub(super) fn new(policy: Policy, breaker_seed: u64, now: Timestamp) -> Self {
+    /// `model` is the model of calls that name no other.
+    pub(super) fn new(policy: Policy, breaker_seed: u64, model: Option<ModelName>, now: Timestamp) -> Self {
         Self {
             cache: Cache::new(&policy.cache),
             ledger: IdempotencyLedger::new(&policy.flight),
             limiter: Limiter::new(&policy.limit, now),
-            breaker: Breaker::new(&policy.breaker, breaker_seed, now),
+            breakers: Breakers::new(&policy.breaker, breaker_seed, model, now),
             budget: RetryBudget::new(&policy.retry),
             embedder: Arc::new(LexicalEmbedder),
             hold_off: HoldOff::default(),

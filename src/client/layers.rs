@@ -17,7 +17,7 @@ use super::wire::{CacheUse, WireRequest};
 use super::{CallContext, Core, sync};
 use crate::event::{
     BypassReason, CallId, CallOptions, EventKind, EvictReason, Failure, FailureClass, Fate, FieldDiff,
-    FlightId, MissReason, NearMiss, Observer, Phase, Sharing, UpstreamInfo, UserId,
+    FlightId, MissReason, ModelName, NearMiss, Observer, Phase, Sharing, UpstreamInfo, UserId,
 };
 use crate::openai::ChatRequest;
 use crate::policy::admission;
@@ -43,6 +43,8 @@ pub(super) struct UpstreamRequest {
     /// The number of answers that it asks for, at least 1.
     pub(super) choices: u64,
     pub(super) model: Option<String>,
+    /// The model as the breaker and the events name it.
+    pub(super) breaker_model: Option<ModelName>,
     pub(super) user: UserId,
     /// The key of the call that started the flight, sent with every attempt.
     pub(super) idempotency_key: String,
@@ -89,6 +91,7 @@ pub(super) struct Pending {
     pub(super) context: CallContext,
     pub(super) key: RequestKey,
     pub(super) wire: Option<Arc<WireRequest>>,
+    pub(super) model: Option<ModelName>,
     pub(super) cache_use: CacheUse,
     pub(super) started_at: Timestamp,
     pub(super) deadline: Timestamp,
@@ -116,7 +119,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let info = self.transport.info();
         let key = RequestKey::new(&self.scope(&context, &info, &route(wire)), request);
         let started_at = self.env.clock.now();
-        let policy = Arc::clone(&self.lock().policy);
+        let guards = self.lock();
+        let policy = Arc::clone(&guards.policy);
+        // the name of a known model is shared, not allocated
+        let known = request
+            .model_name()
+            .map(|name| (name, guards.breakers.name(name).cloned()));
+        drop(guards);
+        let model = known.and_then(|(name, known)| known.or_else(|| self.new_model(name, wire)));
         let deadline = started_at
             + context
                 .deadline
@@ -126,6 +136,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let reusable = known && (context.cacheable || admission::is_deterministic(request));
         let repeatable = known && (reusable || policy.cache.store_all);
         let options = CallOptions {
+            model: model.clone(),
             answer_limit: request.token_limit(),
             repeatable: reusable,
             fresh: context.fresh,
@@ -155,11 +166,19 @@ impl<T: Transport, O: Observer> Core<T, O> {
             context,
             key,
             wire: wire.cloned(),
+            model,
             cache_use: CacheUse::None,
             started_at,
             deadline,
             repeatable,
         }
+    }
+
+    /// The name of a model that has no breaker yet, without the keys.
+    fn new_model(&self, name: &str, wire: Option<&Arc<WireRequest>>) -> Option<ModelName> {
+        let of_client = wire.into_iter().flat_map(|wire| wire.keys());
+        let name = of_client.fold(SafeText::new(name), |name, key| key.redact(name));
+        ModelName::new(&self.transport.redact(name))
     }
 
     /// The reason why this call cannot be made at all.
@@ -368,6 +387,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             context,
             repeatable,
             wire,
+            model,
             cache_use,
             ..
         } = pending;
@@ -384,6 +404,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .unwrap_or(1)
                 .max(1),
             model: request.model_name().map(str::to_owned),
+            breaker_model: model,
             body,
             may_repeat: wire.as_ref().is_none_or(|wire| wire.may_repeat()),
             secrets: {

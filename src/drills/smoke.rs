@@ -111,7 +111,7 @@ async fn recover(
         part.settle(session, source).await;
         let state = source.state();
         let answered = state.calls.totals.ended(Fate::Answered) > answered_before;
-        if answered && state.breaker.state == BreakerState::Closed {
+        if answered && state.breaker().state == BreakerState::Closed {
             return Some(session.clock().now());
         }
         if session.clock().now() >= give_up_at {
@@ -190,8 +190,8 @@ pub fn progress(state: &State) -> String {
         totals.started - totals.running(),
         totals.started
     );
-    if state.breaker.state != BreakerState::Closed {
-        let _ = write!(text, ", breaker {}", state.breaker.state.brief());
+    if state.breaker().state != BreakerState::Closed {
+        let _ = write!(text, ", breaker {}", state.breaker().state.brief());
     }
     let ended = ended(totals);
     if !ended.is_empty() {
@@ -303,9 +303,9 @@ fn guards(text: &mut String, state: &State) {
     let _ = writeln!(
         text,
         "breaker   opened {}, refused {}, now {}",
-        units::count(state.breaker.opened, "time"),
+        units::count(state.breaker().opened, "time"),
         units::count(state.calls.totals.ended(Fate::CircuitOpen), "call"),
-        state.breaker.state.brief()
+        state.breaker().state.brief()
     );
     let latency = state.timeline.sum(Timestamp::ZERO, state.last_event_at).latency;
     let quantile = |q| latency.quantile(q).map_or_else(|| "-".to_owned(), units::precise);

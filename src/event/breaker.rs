@@ -1,6 +1,10 @@
 //! Events of the breaker: states, outcomes, reasons.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::ModelName;
 
 /// The state of the breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -13,6 +17,30 @@ pub enum BreakerState {
     Open,
     /// A few probes are admitted: one waits for its first token, at most `breaker.successes_to_close` run.
     HalfOpen,
+}
+
+/// The states of the breakers of all models, as their moves give them.
+#[derive(Clone, Debug, Default)]
+pub struct BreakerStates {
+    /// Those that are not closed.
+    not_closed: BTreeMap<Option<ModelName>, BreakerState>,
+}
+
+impl BreakerStates {
+    /// Applies the move of a breaker and returns the state of all: open if one is, else half-open if one is.
+    pub fn apply(&mut self, model: Option<&ModelName>, to: BreakerState) -> BreakerState {
+        match to {
+            BreakerState::Closed => self.not_closed.remove(&model.cloned()),
+            BreakerState::Open | BreakerState::HalfOpen => self.not_closed.insert(model.cloned(), to),
+        };
+        if self.not_closed.values().any(|state| *state == BreakerState::Open) {
+            BreakerState::Open
+        } else if self.not_closed.is_empty() {
+            BreakerState::Closed
+        } else {
+            BreakerState::HalfOpen
+        }
+    }
 }
 
 /// The control of the breaker: automatic or forced.
@@ -76,4 +104,6 @@ pub enum MoveReason {
     ProbeFailed,
     /// Forced or reset by a command.
     Manual,
+    /// No call used it for a while, and its place goes to another model: nothing of it is kept.
+    Unused,
 }

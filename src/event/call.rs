@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ModelName;
+
 /// Origins of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "origin")]
@@ -44,6 +46,9 @@ pub enum Sharing {
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent options of a request")]
 pub struct CallOptions {
+    /// The model that it asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
     /// Limit of the answer in LLM tokens, if the request sets one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_limit: Option<u64>,

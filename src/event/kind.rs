@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AttemptResult, BreakerMode, BreakerState, BucketLevel, BypassReason, CallId, CallOptions, Constraint,
     EvictReason, Failure, FailureClass, Fate, FlightId, Hint, LimitLevels, LimitReject, Load, MissReason,
-    MoveReason, NearMiss, NearestPrompt, Origin, Sample, SemanticMiss, Sharing, SimulatorPace, SkipReason,
-    StopReason, UpstreamHealth, UpstreamInfo, UserId, UserLevels, WhatIfResult, WindowCounts,
+    ModelName, MoveReason, NearMiss, NearestPrompt, Origin, Sample, SemanticMiss, Sharing, SimulatorPace,
+    SkipReason, StopReason, UpstreamHealth, UpstreamInfo, UserId, UserLevels, WhatIfResult, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{FaultKind, FaultProfile, Policy};
@@ -411,6 +411,9 @@ pub enum EventKind {
     // === breaker ===
     /// The breaker admitted an attempt.
     BreakerAdmitted {
+        /// The model of the breaker. `None` for the one of calls without a model, which further models may share.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<ModelName>,
         /// The generation that its result counts for.
         generation: u64,
         /// True if it is a probe of a half-open breaker.
@@ -421,6 +424,9 @@ pub enum EventKind {
     },
     /// The breaker rejected the call.
     BreakerRefused {
+        /// The model of the breaker. `None` for the one of calls without a model, which further models may share.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<ModelName>,
         /// Time of the next probe; unknown if forced open or half-open.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
@@ -431,6 +437,9 @@ pub enum EventKind {
     /// The outcome of an admitted attempt was recorded: at its end, or for a probe that has delivered for a
     /// whole lease.
     BreakerRecorded {
+        /// The model of the breaker. `None` for the one of calls without a model, which further models may share.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<ModelName>,
         /// The generation of the admission.
         generation: u64,
         /// True if it was a probe.
@@ -442,6 +451,9 @@ pub enum EventKind {
     },
     /// The breaker changed its state.
     BreakerMoved {
+        /// The model of the breaker. `None` for the one of calls without a model, which further models may share.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<ModelName>,
         /// The state before.
         from: BreakerState,
         /// The state after.
@@ -456,7 +468,7 @@ pub enum EventKind {
         /// The window that led to it.
         window: WindowCounts,
     },
-    /// The breaker was forced open or closed, or released.
+    /// The breakers of all models were forced open or closed, or released.
     BreakerForced {
         /// The new mode.
         mode: BreakerMode,

@@ -348,6 +348,7 @@ impl MoveReason {
             Self::ProbesSucceeded => "probes succeeded",
             Self::ProbeFailed => "probe failed",
             Self::Manual => "forced",
+            Self::Unused => "unused",
         }
     }
 
@@ -363,7 +364,7 @@ impl MoveReason {
             Self::FailureRate => format!("{failed} of {total} calls failed"),
             Self::SlowRate => format!("{slow} of {total} calls slow"),
             Self::Consecutive => format!("{} in a row", units::count(consecutive.into(), "failure")),
-            Self::CoolDown | Self::ProbesSucceeded | Self::ProbeFailed | Self::Manual => {
+            Self::CoolDown | Self::ProbesSucceeded | Self::ProbeFailed | Self::Manual | Self::Unused => {
                 self.brief().to_owned()
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
-use crate::event::{CallId, EventKind};
+use crate::event::{CallId, EventKind, ModelName, WindowCounts};
 use crate::time::Timestamp;
 
 fn header() -> Header {
@@ -54,6 +54,25 @@ fn reads_what_was_written() {
     let mut expected: Vec<Line> = (0..3).map(|seq| Line::Event(event(seq))).collect();
     expected.push(Line::End { events: 3 });
     assert_eq!(read, expected);
+}
+
+#[test]
+fn a_line_without_a_model_is_read_as_one_of_an_earlier_version() {
+    let line = r#"{"seq":7,"at":5,"call":3,"type":"breaker_admitted","generation":2,"probe":true}"#;
+    let older: Event = serde_json::from_str(line).unwrap();
+    let admitted = |model| EventKind::BreakerAdmitted {
+        model,
+        generation: 2,
+        probe: true,
+        window: WindowCounts::default(),
+    };
+    assert_eq!(older.kind, admitted(None));
+    assert!(!serde_json::to_string(&older).unwrap().contains("model"));
+    let kind = admitted(ModelName::new("gpt-4o"));
+    let newer = Event { kind, ..older };
+    let line = serde_json::to_string(&newer).unwrap();
+    assert!(line.contains(r#""model":"gpt-4o""#), "{line}");
+    assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), newer);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The circuit breaker: rejects calls to an upstream that is down.
+//! The circuit breaker: rejects calls to an upstream that is down, or to a model of it.
 //!
 //! Calls to a dead upstream cost time, money and slots, and keep it down. A few probes find out when it is back.
 //!
@@ -56,7 +56,7 @@ use crate::event::{BreakerMode, BreakerState, MoveReason, Sample, WindowCounts};
 use crate::settings::BreakerSettings;
 use crate::time::Timestamp;
 
-/// The circuit breaker of one upstream. Thresholds and times: [`BreakerSettings`].
+/// The circuit breaker of one upstream and model. Thresholds and times: [`BreakerSettings`].
 ///
 /// ```
 /// use seawall::event::{BreakerState, Sample};

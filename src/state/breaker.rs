@@ -1,4 +1,4 @@
-//! The breaker and its window.
+//! The breaker of a model and its window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -126,6 +126,7 @@ impl BreakerView {
                 probe,
                 sample,
                 window,
+                model: _,
             } => {
                 // A late outcome finds the window of an open breaker already empty; the window that opened it
                 // stays in view until the next state.
@@ -146,6 +147,7 @@ impl BreakerView {
                 reason,
                 until,
                 window,
+                model: _,
             } => {
                 self.generation = *generation;
                 self.moved(event.at, *from, *to, *until);
@@ -282,6 +284,7 @@ mod tests {
     /// The outcome of a probe of this generation, or of a call of generation 0.
     fn recorded(generation: u64, sample: Sample) -> EventKind {
         EventKind::BreakerRecorded {
+            model: None,
             generation,
             probe: generation > 0,
             sample,
@@ -293,13 +296,13 @@ mod tests {
     fn what_opened_it_stays_in_view_while_late_outcomes_come_in() {
         let mut story = Story::begin();
         story.emit(0, moved(CLOSED, OPEN, 1, MoveReason::Consecutive, Some(30.0)));
-        let tripped = story.state().breaker.window;
+        let tripped = story.state().breaker().window;
         assert!(tripped.total > 0);
         story.emit(0, recorded(0, Sample::Late));
-        assert_eq!(story.state().breaker.window, tripped);
+        assert_eq!(story.state().breaker().window, tripped);
         story.emit(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None));
         story.emit(0, recorded(2, Sample::Ok));
-        assert_eq!(story.state().breaker.window, WindowCounts::default());
+        assert_eq!(story.state().breaker().window, WindowCounts::default());
     }
 
     #[test]
@@ -307,6 +310,7 @@ mod tests {
         let mut story = Story::begin();
         let refused = crate::state::fixture::ended(Fate::CircuitOpen, 0, 1);
         let probe = EventKind::BreakerAdmitted {
+            model: None,
             generation: 2,
             probe: true,
             window: WindowCounts::default(),
@@ -322,20 +326,20 @@ mod tests {
             .at(30.0)
             .emit(0, moved(OPEN, HALF, 2, MoveReason::CoolDown, None))
             .emit(1, probe.clone());
-        let half = story.state().breaker;
+        let half = story.state().breaker().clone();
         assert!(half.is_full(2) && half.probe_waits == Some(CallId(1)));
         let first_token = EventKind::AttemptFirstToken {
             attempt: 1,
             ttft: Duration::from_millis(10),
         };
         story.emit(1, first_token);
-        let half = story.state().breaker;
+        let half = story.state().breaker().clone();
         assert!(half.is_full(1) && !half.is_full(2));
         story.at(31.0).emit(1, recorded(2, Sample::Failed));
         story
             .emit(0, moved(HALF, OPEN, 3, MoveReason::ProbeFailed, Some(41.0)))
             .emit(1, refused);
-        let open = story.state().breaker;
+        let open = story.state().breaker().clone();
         assert_eq!((open.opened, open.refused, open.refused_since_open), (2, 3, 1));
         assert_eq!(open.open_ns, 10_000_000_000);
         story
@@ -346,16 +350,19 @@ mod tests {
         story.emit(1, recorded(4, Sample::Ok)).emit(1, probe);
         story.emit(2, recorded(2, Sample::Failed));
         assert_eq!(
-            (story.state().breaker.probes_out, story.state().breaker.probes_ok),
+            (
+                story.state().breaker().probes_out,
+                story.state().breaker().probes_ok
+            ),
             (1, 0)
         );
         story.emit(1, recorded(4, Sample::Ok));
-        let half = story.state().breaker;
+        let half = story.state().breaker().clone();
         assert_eq!((half.probe_waits, half.probes_out, half.probes_ok), (None, 0, 1));
         story
             .at(42.0)
             .emit(0, moved(HALF, CLOSED, 5, MoveReason::ProbesSucceeded, None));
-        let view = story.state().breaker;
+        let view = story.state().breaker().clone();
         assert_eq!(view.longest_open_ns, 10_000_000_000);
         assert_eq!(view.recoveries, (17_000_000_000, 1));
         assert_eq!((view.down_since, view.until, view.state), (None, None, CLOSED));
@@ -390,7 +397,7 @@ mod tests {
             story.emit(0, recorded(0, sample));
         }
         assert_eq!(
-            story.state().breaker.cells,
+            story.state().breaker().cells,
             [Sample::Ok, Sample::Slow, Sample::Failed]
         );
     }

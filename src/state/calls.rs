@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use semantic::{SemanticLabel, SemanticLookup, SemanticOutcome};
 
 use crate::event::{
-    BypassReason, CallId, Failure, Fate, Finish, FlightId, MissReason, Origin, StopReason, UserId,
+    BypassReason, CallId, Failure, Fate, Finish, FlightId, MissReason, ModelName, Origin, StopReason, UserId,
 };
 use crate::openai::Usage;
 use crate::settings::FaultKind;
@@ -112,6 +112,9 @@ pub struct Call {
     pub origin: Origin,
     /// The user.
     pub user: UserId,
+    /// The model, if the request names one.
+    #[serde(default)]
+    pub model: Option<ModelName>,
     /// The beginning of the prompt.
     pub prompt: SafeText,
     /// Time of the start.

@@ -10,8 +10,9 @@ use super::State;
 use crate::event::{
     AttemptResult, BreakerMode, BreakerState, BucketLevel, BypassReason, CallId, Constraint, Event,
     EventKind, EvictReason, FORMAT_VERSION, Failure, FailureClass, Fate, Finish, FlightId, Hint, HintSource,
-    LimitReject, MissReason, MoveReason, NearestPrompt, Objection, Origin, Phase, Sample, SemanticGuard,
-    SemanticMiss, Sharing, SkipReason, StopReason, UpstreamHealth, UpstreamInfo, UserId, WindowCounts,
+    LimitReject, MissReason, ModelName, MoveReason, NearestPrompt, Objection, Origin, Phase, Sample,
+    SemanticGuard, SemanticMiss, Sharing, SkipReason, StopReason, UpstreamHealth, UpstreamInfo, UserId,
+    WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{FaultKind, FaultProfile, Policy, SemanticMode};
@@ -79,6 +80,15 @@ impl Story {
                 },
             )
             .emit(call, flight_started(call))
+    }
+
+    /// The same for a call of this model.
+    pub(crate) fn call_model(&mut self, call: u64, origin: Origin, model: &str) -> &mut Self {
+        let mut start = started(call, origin, self.now);
+        if let EventKind::CallStarted { options, .. } = &mut start {
+            options.model = ModelName::new(model);
+        }
+        self.emit(call, start).emit(call, flight_started(call))
     }
 
     /// The state after all of it.
@@ -268,6 +278,7 @@ pub(crate) fn moved(
     until: Option<f64>,
 ) -> EventKind {
     EventKind::BreakerMoved {
+        model: None,
         from,
         to,
         generation,
@@ -275,6 +286,22 @@ pub(crate) fn moved(
         until: until.map(Timestamp::from_secs_f64),
         window: window(),
     }
+}
+
+/// The breaker of a model moves.
+pub(crate) fn moved_model(
+    name: &str,
+    from: BreakerState,
+    to: BreakerState,
+    generation: u64,
+    reason: MoveReason,
+) -> EventKind {
+    let until = (to == BreakerState::Open).then_some(100.0);
+    let mut kind = moved(from, to, generation, reason, until);
+    if let EventKind::BreakerMoved { model, .. } = &mut kind {
+        *model = ModelName::new(name);
+    }
+    kind
 }
 
 /// The semantic cache is switched: a policy applied with another mode.
@@ -698,6 +725,7 @@ impl Author {
                 self.emit(
                     call,
                     EventKind::BreakerRefused {
+                        model: None,
                         until: Some(later),
                         window: WindowCounts::default(),
                     },
@@ -731,6 +759,7 @@ impl Author {
         self.emit(
             call,
             EventKind::BreakerAdmitted {
+                model: None,
                 generation,
                 probe,
                 window: WindowCounts::default(),
@@ -745,6 +774,7 @@ impl Author {
         self.in_use -= 1;
         self.emit(call, settled(self.story.now, self.in_use));
         let recorded = EventKind::BreakerRecorded {
+            model: None,
             generation: self.generation,
             probe: self.breaker == BreakerState::HalfOpen,
             sample,

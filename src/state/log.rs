@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calls, SemanticView, Session};
+pub(super) use self::sentence::Views;
+use super::Session;
 use crate::event::{CallId, Event};
 use crate::text::SafeText;
 use crate::time::Timestamp;
@@ -75,8 +76,8 @@ pub enum LogKind {
 }
 
 impl Log {
-    pub(super) fn apply(&mut self, event: &Event, before: &Session, calls: &Calls, semantic: &SemanticView) {
-        let Some((kind, text)) = sentence::of(event, before, calls, semantic) else {
+    pub(super) fn apply(&mut self, event: &Event, before: &Session, views: Views<'_>) {
+        let Some((kind, text)) = sentence::of(event, before, views) else {
             return;
         };
         if self.lines.len() >= MAX_LINES {
@@ -306,6 +307,7 @@ mod tests {
             .emit(
                 36,
                 EventKind::BreakerRefused {
+                    model: None,
                     until,
                     window: WindowCounts::default(),
                 },

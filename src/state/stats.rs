@@ -111,9 +111,9 @@ impl State {
                 rejected: totals.ended(Fate::RateLimited),
             },
             circuit_breaker: BreakerStats {
-                state: self.breaker.state,
-                failures: self.breaker.window.failed,
-                outcomes: self.breaker.window.total,
+                state: self.breaker().state,
+                failures: self.breaker().window.failed,
+                outcomes: self.breaker().window.total,
                 refused: totals.ended(Fate::CircuitOpen),
             },
             calls: CallStats {

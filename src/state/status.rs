@@ -112,7 +112,7 @@ impl Status {
 impl State {
     /// The state that matters most at `now`.
     pub fn status(&self, now: Timestamp) -> Status {
-        if self.breaker.mode == BreakerMode::ForcedOpen {
+        if self.breaker().mode == BreakerMode::ForcedOpen {
             return Status::ForcedOpen;
         }
         if let Some(trouble) = &self.session.trouble {
@@ -132,7 +132,7 @@ impl State {
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let counts_down = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
         if self.calls.totals.running() > 0
-            || (self.breaker.state == BreakerState::Open && counts_down(self.breaker.until))
+            || (self.breaker().state == BreakerState::Open && counts_down(self.breaker().until))
             || counts_down(self.limit.paused_until)
         {
             return Some(now + FRAME);
@@ -152,7 +152,7 @@ impl State {
     }
 
     fn breaker_status(&self, now: Timestamp) -> Option<Status> {
-        let breaker = &self.breaker;
+        let breaker = self.breaker();
         match (breaker.mode, breaker.state) {
             (BreakerMode::ForcedOpen | BreakerMode::ForcedClosed, _) | (_, BreakerState::Closed) => None,
             (BreakerMode::Automatic, BreakerState::Open) => Some(Status::BreakerOpen {
@@ -310,6 +310,7 @@ mod tests {
             None,
         );
         let probe = EventKind::BreakerAdmitted {
+            model: None,
             generation: 2,
             probe: true,
             window: WindowCounts::default(),

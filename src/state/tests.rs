@@ -128,7 +128,7 @@ fn check_bounds(state: &State) {
         assert!(flight.text.len() <= 65_536 && flight.reasoning.len() <= 65_536);
     }
     assert!(state.log.lines.len() <= 10_000);
-    assert!(state.breaker.cells.len() <= 60 && state.breaker.history.len() <= 256);
+    assert!(state.breaker().cells.len() <= 60 && state.breaker().history.len() <= 256);
     assert!(state.semantic.recent.len() <= 32);
     assert!(state.retry.causes.len() <= 65);
     assert!(state.retry.waits.len() <= 64);

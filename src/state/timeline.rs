@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use sketch::{Sketch, Sliding};
 pub use slot::{Level, SentCalls, Slot};
 
-use super::{BreakerView, CacheVerdict, Calls, LimitView};
+use super::{BreakersView, CacheVerdict, Calls, LimitView};
 use crate::event::{AttemptResult, BucketLevel, Event, EventKind, Fate};
 use crate::settings::FaultProfile;
 use crate::text::SafeText;
@@ -375,7 +375,7 @@ impl Timeline {
 
     /// Folds an event in, after the views it reads.
     #[expect(clippy::too_many_lines, reason = "one table")]
-    pub(super) fn apply(&mut self, event: &Event, calls: &Calls, limit: &LimitView, breaker: &BreakerView) {
+    pub(super) fn apply(&mut self, event: &Event, calls: &Calls, limit: &LimitView, breakers: &BreakersView) {
         let at = event.at;
         self.advance(at);
         let now = calls.totals.waiting.saturating_add(calls.totals.streaming);
@@ -425,7 +425,8 @@ impl Timeline {
                 slot.failed_attempts = slot.failed_attempts.saturating_add(counts.1);
             }
             EventKind::BreakerRecorded { .. } | EventKind::BreakerMoved { .. } => {
-                slot.breaker_window = Some((breaker.window.failed, breaker.window.total));
+                let window = breakers.worst_window();
+                slot.breaker_window = Some((window.failed, window.total));
             }
             EventKind::LimitAdmitted { .. } | EventKind::LimitSettled { .. } => self.levels(limit, at),
             EventKind::PolicyApplied { .. } => {

@@ -212,7 +212,7 @@ impl Axis {
 
 /// The times that the breaker was not closed: from opening to closing, `None` for the last one if it has not closed.
 fn outages(view: &View<'_>) -> Vec<(Timestamp, Option<Timestamp>)> {
-    let breaker = &view.state.breaker;
+    let breaker = view.state.breaker();
     let spells = breaker.history.iter().map(|spell| (spell.state, spell.from));
     let mut outages: Vec<(Timestamp, Option<Timestamp>)> = Vec::new();
     for (state, from) in spells.chain([(breaker.state, breaker.since)]) {

@@ -121,6 +121,7 @@ fn named(name: &str) -> KeyEvent {
 
 fn call(id: u64, prompt: &str) -> Call {
     Call {
+        model: None,
         id: CallId(id),
         origin: Origin::Chat,
         user: UserId::new("ana"),

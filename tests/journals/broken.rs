@@ -378,6 +378,20 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     }),
     mistake(18, "a permit that is not returned", |log| log.remove(28)),
     mistake(18, "a permit that is returned twice", |log| log.copy(28, 29)),
+    mistake(18, "a permit of the breaker of another model", |log| {
+        log.add(6, "model", json!("other"));
+    }),
+    mistake(18, "a permit returned to the breaker of another model", |log| {
+        log.add(28, "model", json!("other"));
+    }),
+    mistake(16, "a breaker in use is forgotten", |log| {
+        let window = json!({ "total": 0, "failed": 0, "slow": 0, "consecutive": 0 });
+        let forgotten = json!({
+            "type": "breaker_moved", "from": "closed", "to": "closed", "generation": 1, "reason": "unused",
+            "window": window,
+        });
+        log.insert(forgotten, 28);
+    }),
     mistake(19, "an outcome counted as late", |log| {
         log.set(28, "/sample", json!("late"));
     }),

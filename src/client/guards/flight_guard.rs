@@ -13,12 +13,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::breaker::HeldPermit;
 use crate::client::Core;
 use crate::client::answer::Answer;
 use crate::client::flight::Flight;
 use crate::client::transport::{Response, Transport};
-use crate::event::{AttemptResult, CallId, EventKind, Failure, FailureClass, Observer, Sample};
-use crate::policy::breaker::Permit;
+use crate::event::{AttemptResult, CallId, EventKind, Failure, FailureClass, ModelName, Observer, Sample};
 use crate::policy::classify::{self, Observed, Progress};
 use crate::policy::limiter::Grant;
 use crate::settings::{Counts, Policy};
@@ -94,7 +94,9 @@ pub(in crate::client) struct FlightGuard<'a, T: Transport, O: Observer> {
     pub(super) grant: Option<Grant>,
     /// True once an attempt was begun with the present grant.
     pub(super) sent: bool,
-    pub(super) permit: Option<Permit>,
+    /// The model, whose breaker judges the flight.
+    pub(super) model: Option<&'a ModelName>,
+    pub(super) permit: Option<HeldPermit>,
     attempt: Option<RunningAttempt>,
 }
 
@@ -105,6 +107,7 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
         flight: &'a Arc<Flight>,
         policy: &'a Policy,
         prompt_tokens: u64,
+        model: Option<&'a ModelName>,
     ) -> Self {
         Self {
             core,
@@ -113,6 +116,7 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
             prompt_tokens,
             grant: None,
             sent: false,
+            model,
             permit: None,
             attempt: None,
         }
@@ -197,7 +201,7 @@ impl<'a, T: Transport, O: Observer> FlightGuard<'a, T, O> {
                 AttemptEnd::Answered(_) | AttemptEnd::Dropped(_) => None,
             };
             if end.is_cut() {
-                self.permit = self.permit.take().map(Permit::cut);
+                self.permit = self.permit.take().map(HeldPermit::cut);
             }
             self.settle_breaker(end.sample(good), hint);
         }

@@ -521,3 +521,114 @@ async fn deadlines_that_pass_while_it_hangs_count_as_slow() {
     assert_eq!(moves(&rig), [(BreakerState::Open, MoveReason::SlowRate)]);
     rig.done().await;
 }
+
+/// The moves of the breaker of one model.
+fn moves_of(rig: &Rig, name: &str) -> Vec<(BreakerState, MoveReason)> {
+    rig.find(|event| match &event.kind {
+        EventKind::BreakerMoved {
+            model, to, reason, ..
+        } if model.as_ref().is_some_and(|model| model.as_str() == name) => Some((*to, *reason)),
+        _ => None,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_model_is_not_refused_because_another_one_fails() {
+    let rig = Rig::new(single());
+    let (good, bad) = (warm("hi").model("good"), warm("hi").model("bad"));
+    for _ in 0..5 {
+        rig.upstream.push([refused()]);
+        rig.ask(&bad).await.unwrap_err();
+        rig.ask(&good).await.unwrap();
+    }
+    assert_eq!(rig.ask(&bad).await.unwrap_err().fate, Fate::CircuitOpen);
+    rig.ask(&good).await.unwrap();
+    // a call without a model has a breaker too
+    rig.ask(&warm("hi")).await.unwrap();
+    let opened = (BreakerState::Open, MoveReason::Consecutive);
+    assert_eq!(moves(&rig), [opened]);
+    // the probe of the one is out: the other is called as before, and its answers close nothing
+    rig.sleep(secs(5)).await;
+    rig.upstream.push([Reply::says(&["a"]).after(secs(1)).into()]);
+    let probe = rig.call(&bad);
+    tick().await;
+    for _ in 0..3 {
+        rig.ask(&good).await.unwrap();
+    }
+    assert_eq!(rig.ask(&bad).await.unwrap_err().fate, Fate::CircuitOpen);
+    probe.finish().await.unwrap();
+    let half_open = (BreakerState::HalfOpen, MoveReason::CoolDown);
+    assert_eq!(moves_of(&rig, "bad"), [opened, half_open]);
+    rig.ask(&bad).await.unwrap();
+    let closed = (BreakerState::Closed, MoveReason::ProbesSucceeded);
+    assert_eq!(moves_of(&rig, "bad"), [opened, half_open, closed]);
+    assert_eq!(moves_of(&rig, "good"), []);
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_act_on_the_breakers_of_all_models() {
+    let rig = Rig::new(single());
+    let ask = |name: &str| rig.call(&warm("hi").model(name)).finish();
+    ask("a").await.unwrap();
+    ask("b").await.unwrap();
+    rig.client.force_breaker(BreakerMode::ForcedOpen);
+    // also on a model that is called for the first time
+    for name in ["a", "b", "c"] {
+        assert_eq!(ask(name).await.unwrap_err().fate, Fate::CircuitOpen);
+    }
+    rig.client.reset_breaker();
+    for name in ["a", "b", "c"] {
+        ask(name).await.unwrap();
+        let opened = (BreakerState::Open, MoveReason::Manual);
+        let closed = (BreakerState::Closed, MoveReason::Manual);
+        assert_eq!(moves_of(&rig, name), [opened, closed], "{name}");
+    }
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_invented_models_share_few_breakers() {
+    let mut policy = single();
+    (policy.breaker.open, policy.breaker.open_max) = (secs(3600), secs(3600));
+    policy.limit.enabled = false;
+    let rig = Rig::new(policy);
+    for _ in 0..5 {
+        rig.upstream.push([refused()]);
+        rig.ask(&warm("hi").model("bad")).await.unwrap_err();
+    }
+    for number in 0..1000 {
+        let model = format!("invented-{number}");
+        rig.ask(&warm("hi").model(&model)).await.unwrap();
+    }
+    let mut named = std::collections::BTreeSet::new();
+    for event in rig.events() {
+        if let EventKind::BreakerAdmitted { model, .. } = event.kind {
+            named.insert(model);
+        }
+    }
+    // 64 and the one that all others share
+    assert_eq!(named.len(), 65);
+    assert_eq!(
+        rig.ask(&warm("hi").model("bad")).await.unwrap_err().fate,
+        Fate::CircuitOpen
+    );
+    rig.done().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_of_a_model_is_one_bounded_line_without_a_key() {
+    let rig = Rig::new(single());
+    let hostile = format!("a\u{1b}]0;x\u{7}\nb{}", "z".repeat(100_000));
+    rig.ask(&warm("hi").model(&hostile)).await.unwrap();
+    let names = rig.find(|event| match &event.kind {
+        EventKind::CallStarted { options, .. } => options.model.clone(),
+        _ => None,
+    });
+    let [name] = names.as_slice() else {
+        panic!("{names:?}")
+    };
+    assert!(name.as_str().chars().count() <= 64);
+    assert!(!name.as_str().contains(char::is_control));
+    rig.done().await;
+}

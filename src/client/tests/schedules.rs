@@ -422,7 +422,11 @@ fn recovers(dial: &Dial, rig: &Rig) {
         rig.upstream.push([says("well")]);
         assert_eq!(finish(rig.call(&warm("hi"))).unwrap().text, "well sea");
     }
-    assert_eq!(rig.client.core.lock().breaker.state(), BreakerState::Closed);
+    let mut guards = rig.client.core.lock();
+    let (place, _) = guards.breakers.place(rig.now(), None);
+    let state = guards.breakers.at(place).breaker().state();
+    drop(guards);
+    assert_eq!(state, BreakerState::Closed);
 }
 
 fn probes_race(dial: &Dial) -> Outcomes {
@@ -533,7 +537,7 @@ fn permits_race(dial: &Dial) -> Outcomes {
             scope.spawn(move || {
                 let flight = Arc::new(idle_flight(number));
                 for _ in 0..3 {
-                    let mut guard = FlightGuard::new(core, &flight, policy, 0);
+                    let mut guard = FlightGuard::new(core, &flight, policy, 0, None);
                     if guard.acquire_breaker().is_err() {
                         thread::yield_now();
                         continue;

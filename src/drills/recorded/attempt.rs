@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::{CallId, Failure, FailureClass, Finish};
+use crate::event::{CallId, Failure, FailureClass, Finish, ModelName};
 use crate::openai::Usage;
 use crate::settings::TimeoutSettings;
 use crate::time::Timestamp;
@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 pub struct RecordedAttempt {
     /// The call that owned its flight when it was sent.
     pub call: CallId,
+    /// The model that the call asked for.
+    pub model: Option<ModelName>,
     /// Counted from 1.
     pub number: u32,
     /// The time of sending.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::client::CallContext;
-use crate::event::{CallId, CallOptions, FlightId, Origin, UserId};
+use crate::event::{CallId, CallOptions, FlightId, ModelName, Origin, UserId};
 use crate::openai::ChatRequest;
 use crate::time::Timestamp;
 
@@ -56,6 +56,9 @@ impl RecordedCall {
             ..
         } = self.options;
         let mut request = ChatRequest::prompt(self.prompt.as_ref());
+        if let Some(model) = &self.options.model {
+            request = request.model(model.as_str());
+        }
         if repeatable {
             request = request.temperature(0.0);
         }
@@ -80,9 +83,11 @@ impl RecordedCall {
             repeatable,
             ..
         } = self.options;
-        let [user, prompt] = [self.user.as_str(), &self.prompt].map(|text| xxh3_64(text.as_bytes()));
+        let model = self.options.model.as_ref().map_or("", ModelName::as_str);
+        let texts = [self.user.as_str(), &self.prompt, model];
+        let [user, prompt, model] = texts.map(|text| xxh3_64(text.as_bytes()));
         let limit = answer_limit.map_or(0, |limit| limit.saturating_add(1));
-        let all = [user, prompt, limit, u64::from(repeatable)].map(u64::to_le_bytes);
+        let all = [user, prompt, model, limit, u64::from(repeatable)].map(u64::to_le_bytes);
         xxh3_64(all.as_flattened())
     }
 

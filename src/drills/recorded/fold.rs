@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::attempt::{AttemptEnd, RecordedAttempt};
 use super::{FaultsFrom, RecordedCall, Traffic};
 use crate::event::{
-    AttemptResult, BreakerMode, BreakerState, CallId, Command, Event, EventKind, EvictReason, FailureClass,
-    Fate, MoveReason, TimedCommand,
+    AttemptResult, BreakerMode, BreakerState, BreakerStates, CallId, Command, Event, EventKind, EvictReason,
+    FailureClass, Fate, ModelName, MoveReason, TimedCommand,
 };
 use crate::settings::{FaultProfile, Policy, TimeoutSettings};
 use crate::time::Timestamp;
@@ -24,10 +24,14 @@ const MOST_COMMANDS: usize = 10_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Context {
     policy: Option<Box<Policy>>,
-    /// True if the breaker is open or half-open.
+    /// True if the breaker of a model is open or half-open.
     breaker_is_open: bool,
+    breakers: BreakerStates,
     /// True if the last event explains a manual transition of the breaker.
     explains_manual_move: bool,
+    /// True if the last event moved the breaker of `moved_model` by hand.
+    moved_manually: bool,
+    moved_model: Option<ModelName>,
     /// Interned prompts.
     prompts: HashSet<Arc<str>>,
     /// By content hash: the request that has this content without a tag.
@@ -84,8 +88,10 @@ impl Traffic {
     pub fn apply(&mut self, event: &Event) {
         self.until = self.until.max(event.at);
         let explained = std::mem::take(&mut self.fold.explains_manual_move);
-        if let EventKind::BreakerMoved { to, .. } = &event.kind {
-            self.fold.breaker_is_open = *to != BreakerState::Closed;
+        let moved = std::mem::take(&mut self.fold.moved_manually);
+        if let EventKind::BreakerMoved { model, to, .. } = &event.kind {
+            let all = self.fold.breakers.apply(model.as_ref(), *to);
+            self.fold.breaker_is_open = all != BreakerState::Closed;
         }
         match &event.kind {
             EventKind::SessionStarted {
@@ -115,8 +121,17 @@ impl Traffic {
             }
             EventKind::BreakerMoved {
                 reason: MoveReason::Manual,
+                model,
+                to,
                 ..
-            } => self.move_breaker(event, explained),
+            } => {
+                // a command moves the breakers of all models, one after the other
+                let follows = moved && self.fold.moved_model != *model;
+                (self.fold.moved_manually, self.fold.moved_model) = (true, model.clone());
+                // a model that is called for the first time while its breaker is forced open
+                let is_forced = *to == BreakerState::Open;
+                self.move_breaker(event, explained || follows || is_forced);
+            }
             EventKind::CacheEvicted {
                 reason: EvictReason::Cleared,
                 ..
@@ -225,9 +240,13 @@ impl Traffic {
 
     fn begin_attempt(&mut self, event: &Event, number: u32) {
         let Some(call) = event.call else { return };
+        let model = self
+            .recorded(Some(call))
+            .and_then(|call| call.options.model.clone());
         self.running.insert(call, self.attempts.len());
         self.attempts.push(RecordedAttempt {
             call,
+            model,
             number,
             at: event.at,
             headers: None,

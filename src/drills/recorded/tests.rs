@@ -5,7 +5,7 @@ use super::*;
 use crate::client::{Env, ResilientClient};
 use crate::event::{
     AttemptResult, BreakerMode, BreakerState, CallOptions, Event, EventKind, Failure, FailureClass, Fate,
-    Finish, Hint, HintSource, MoveReason, Observer, Origin, Phase, Sharing, UserId, WindowCounts,
+    Finish, Hint, HintSource, ModelName, MoveReason, Observer, Origin, Phase, Sharing, UserId, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::Policy;
@@ -127,6 +127,7 @@ fn a_breaker_that_was_forced_before_the_oldest_call_stays_forced() {
 #[test]
 fn the_oldest_call_that_stays_began_with_a_closed_breaker() {
     let moved = |from, to| EventKind::BreakerMoved {
+        model: None,
         from,
         to,
         reason: MoveReason::Manual,
@@ -180,6 +181,7 @@ fn equal_fingerprints_make_equal_requests_and_others_do_not() {
 #[test]
 fn a_reset_is_distinguished_from_a_forced_breaker() {
     let moved = || EventKind::BreakerMoved {
+        model: None,
         from: BreakerState::Open,
         to: BreakerState::Closed,
         generation: 2,
@@ -488,4 +490,87 @@ fn a_cancelled_call_is_cancelled_again() {
     };
     apply(&mut traffic, secs(5), Some(1), ended);
     assert_eq!(traffic.calls()[0].cancelled_at, Some(secs(5)));
+}
+
+/// A call of this model, with its attempt.
+fn call_of(traffic: &mut Traffic, call: u64, model: &str, result: AttemptResult) {
+    let kind = EventKind::CallStarted {
+        origin: Origin::Gateway,
+        user: UserId::new("ana"),
+        prompt: "p".into(),
+        fingerprint: format!("{call}").into(),
+        prompt_tokens: 9,
+        deadline: secs(call) + Duration::from_mins(10),
+        options: CallOptions {
+            model: ModelName::new(model),
+            ..CallOptions::default()
+        },
+    };
+    apply(traffic, secs(call), Some(call), kind);
+    attempt(traffic, secs(call), call, Duration::from_millis(10), result);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_is_answered_by_the_attempts_of_that_model() {
+    let mut traffic = Traffic::default();
+    for call in 1..=100 {
+        let model = ["good", "bad"][call as usize % 2];
+        call_of(&mut traffic, call, model, answered());
+    }
+    let requests: Vec<_> = traffic
+        .calls()
+        .iter()
+        .take(2)
+        .map(RecordedCall::request)
+        .collect();
+    let models: Vec<_> = requests.iter().map(|request| request.model_name()).collect();
+    assert_eq!(models, [Some("bad"), Some("good")]);
+    let upstream = ReplayUpstream::new(&Arc::new(traffic), 7, Clock::start()).unwrap();
+    let (own, is_own) = upstream.choose(secs(50), CallId(50), 1).unwrap();
+    assert!(is_own && own.call == CallId(50));
+    for call in 1..=100 {
+        let (near, is_own) = upstream.choose(secs(50), CallId(call), 2).unwrap();
+        assert!(!is_own && near.call.0 % 2 == call % 2, "{near:?}");
+    }
+}
+
+#[test]
+fn a_command_that_moves_several_breakers_is_one_command() {
+    let moved = |model, to, generation| EventKind::BreakerMoved {
+        model: ModelName::new(model),
+        from: BreakerState::Closed,
+        to,
+        generation,
+        reason: MoveReason::Manual,
+        until: None,
+        window: WindowCounts::default(),
+    };
+    let (open, closed) = (BreakerState::Open, BreakerState::Closed);
+    let mut traffic = Traffic::default();
+    let forced = BreakerMode::ForcedOpen;
+    let events = [
+        (1, EventKind::BreakerForced { mode: forced }),
+        (1, moved("a", open, 1)),
+        (1, moved("b", open, 1)),
+        // called for the first time
+        (2, moved("c", open, 1)),
+    ];
+    for (second, kind) in events {
+        apply(&mut traffic, secs(second), None, kind);
+    }
+    begin(&mut traffic, secs(3), 1, "p", "f");
+    for (generation, model) in [(2, "a"), (2, "b"), (2, "c"), (3, "c")] {
+        apply(&mut traffic, secs(4), None, moved(model, closed, generation));
+    }
+    let commands: Vec<_> = traffic
+        .commands()
+        .into_iter()
+        .map(|one| (one.at, one.command))
+        .collect();
+    let expected = [
+        (secs(1), Command::SetBreaker { mode: forced }),
+        (secs(4), Command::ResetBreaker),
+        (secs(4), Command::ResetBreaker),
+    ];
+    assert_eq!(commands, expected);
 }

@@ -4,6 +4,7 @@
 //!  attempt n of call c, now --> the recorded attempt n of call c, if it was sent within 2 s of now
 //!                          \--> else one of those sent within 10 s of now, drawn: the 20 nearest at most
 //!                          \--> else the one sent nearest to now
+//! where only attempts of the call's model count, if it had any
 //! ```
 //!
 //! It answers like the chosen attempt: after the same times, with as many tokens, or with the same failure. Where
@@ -28,7 +29,7 @@
 //! So a bound matters, and which of these is left to chance. 10 s was chosen on the runs it is measured on, and
 //! half of the pairs hardly differ, which makes the means small.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ use super::attempt::{AttemptEnd, RecordedAttempt};
 use super::reply::{self, BodyEnd, FailureReply};
 use super::{Traffic, TrafficError};
 use crate::client::{ApiKey, AttemptRequest, BodyError, Response, SendError, SendErrorKind, Transport};
-use crate::event::{CallId, Finish, UpstreamInfo};
+use crate::event::{CallId, Finish, ModelName, UpstreamInfo};
 use crate::openai::Usage;
 use crate::time::{Clock, Timestamp};
 
@@ -71,10 +72,10 @@ pub struct ReplayUpstream {
 #[derive(Debug)]
 struct Shared {
     traffic: Arc<Traffic>,
-    /// In the order in which they were sent.
-    attempts: Vec<RecordedAttempt>,
-    /// Index into `attempts`.
-    own: HashMap<(CallId, u32), usize>,
+    /// By model, in the order in which they were sent: one model may fail while another one answers.
+    attempts: BTreeMap<Option<ModelName>, Vec<RecordedAttempt>>,
+    /// The model, and the index into its attempts.
+    own: HashMap<(CallId, u32), (Option<ModelName>, usize)>,
     info: UpstreamInfo,
 }
 
@@ -102,13 +103,19 @@ impl ReplayUpstream {
     /// # Errors
     /// If the traffic has no completed attempt.
     pub fn new(traffic: &Arc<Traffic>, seed: u64, clock: Clock) -> Result<Self, TrafficError> {
-        let attempts: Vec<RecordedAttempt> = traffic.attempts().cloned().collect();
+        let mut attempts: BTreeMap<_, Vec<RecordedAttempt>> = BTreeMap::new();
+        let mut own = HashMap::new();
+        for attempt in traffic.attempts() {
+            let of_model = attempts.entry(attempt.model.clone()).or_default();
+            own.insert(
+                (attempt.call, attempt.number),
+                (attempt.model.clone(), of_model.len()),
+            );
+            of_model.push(attempt.clone());
+        }
         if attempts.is_empty() {
             return Err(TrafficError::NoAttempts);
         }
-        let indexed = attempts.iter().enumerate();
-        let own = indexed.map(|(index, attempt)| ((attempt.call, attempt.number), index));
-        let own = own.collect();
         let info = traffic.upstream.clone().unwrap_or_else(|| UpstreamInfo {
             host: "recorded".into(),
             model: None,
@@ -135,12 +142,21 @@ impl ReplayUpstream {
         call: CallId,
         number: u32,
     ) -> Option<(&RecordedAttempt, bool)> {
-        let Shared { attempts, own, .. } = self.shared.as_ref();
-        let own = own.get(&(call, number)).and_then(|index| attempts.get(*index));
+        let Shared {
+            attempts,
+            own,
+            traffic,
+            ..
+        } = self.shared.as_ref();
+        let own = own.get(&(call, number));
+        let own = own.and_then(|(model, index)| attempts.get(model)?.get(*index));
         if let Some(own) = own.filter(|own| distance(own, now) <= OWN_WITHIN) {
             return Some((own, true));
         }
-        let near = nearest(attempts, now);
+        let model = traffic.call(call).and_then(|call| call.options.model.clone());
+        // of a model without an attempt nothing is known but how the others did
+        let of_model = attempts.get(&model).or_else(|| attempts.values().next());
+        let near = nearest(of_model.map(Vec::as_slice).unwrap_or_default(), now);
         let mut bytes = [0; 12];
         bytes[..8].copy_from_slice(&call.0.to_le_bytes());
         bytes[8..].copy_from_slice(&number.to_le_bytes());

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::event::{
-    AttemptResult, BreakerState, CallId, Event, EventKind, Fate, NearMiss, Phase, SemanticMiss, UserId,
+    AttemptResult, BreakerState, BreakerStates, CallId, Event, EventKind, Fate, ModelName, NearMiss, Phase,
+    SemanticMiss, UserId,
 };
 use crate::time::Timestamp;
 
@@ -87,7 +88,8 @@ pub struct Hits {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     calls: BTreeMap<CallId, CallRow>,
-    moves: Vec<(Timestamp, BreakerState)>,
+    moves: Vec<BreakerMove>,
+    breakers: BreakerStates,
     /// Switches of the faults, on or off.
     switches: Vec<(Timestamp, bool)>,
     /// Number of events.
@@ -118,6 +120,15 @@ pub struct Tally {
     pub near_misses: BTreeMap<String, u64>,
     /// The time of the latest event.
     pub last_at: Timestamp,
+}
+
+/// A transition of a breaker.
+#[derive(Clone, Copy, Debug)]
+struct BreakerMove {
+    at: Timestamp,
+    to: BreakerState,
+    /// The state of the breakers of all models after it.
+    all: BreakerState,
 }
 
 impl Tally {
@@ -196,12 +207,17 @@ impl Tally {
                     call.queued = call.queued.saturating_add(*waited);
                 }
             }
-            EventKind::BreakerMoved { to, .. } => self.moves.push((event.at, *to)),
+            EventKind::BreakerMoved { model, to, .. } => self.breaker_moved(event.at, model.as_ref(), *to),
             EventKind::FaultsApplied { on, .. } => self.switches.push((event.at, *on)),
             EventKind::FaultInjected { .. } => self.faults += 1,
             EventKind::RetryScheduled { ambiguous, .. } => self.ambiguous_retries += u64::from(*ambiguous),
             _ => {}
         }
+    }
+
+    fn breaker_moved(&mut self, at: Timestamp, model: Option<&ModelName>, to: BreakerState) {
+        let all = self.breakers.apply(model, to);
+        self.moves.push(BreakerMove { at, to, all });
     }
 
     /// All calls, in the order of their numbers.
@@ -236,7 +252,7 @@ impl Tally {
             .values()
             .next()
             .map_or(Timestamp::MAX, |call| call.started_at);
-        self.moves.retain(|(at, _)| *at >= kept);
+        self.moves.retain(|one| one.at >= kept);
         self.switches.retain(|(at, _)| *at >= kept);
     }
 
@@ -248,7 +264,7 @@ impl Tally {
     /// Number of breaker transitions to `state`, from `since` on.
     pub fn breaker_moves(&self, state: BreakerState, since: Timestamp) -> u64 {
         let moves = self.moves.iter();
-        moves.filter(|(at, to)| *to == state && *at >= since).count() as u64
+        moves.filter(|one| one.to == state && one.at >= since).count() as u64
     }
 
     /// LLM tokens spent on attempts without an answer to their call.
@@ -259,9 +275,9 @@ impl Tally {
     /// Seconds from the first start of faults to the first opening after it.
     pub fn time_to_trip(&self) -> Option<f64> {
         let (begun, _) = self.switches.iter().find(|(_, on)| *on)?;
-        let opened = |(at, to): &&(Timestamp, BreakerState)| *to == BreakerState::Open && at >= begun;
-        let (at, _) = self.moves.iter().find(opened)?;
-        Some(at.since(*begun).as_secs_f64())
+        let opened = |one: &&BreakerMove| one.to == BreakerState::Open && one.at >= *begun;
+        let opening = self.moves.iter().find(opened)?;
+        Some(opening.at.since(*begun).as_secs_f64())
     }
 
     /// Seconds from the last end of faults to the first answer of the upstream to a call that began after it.
@@ -277,13 +293,13 @@ impl Tally {
     /// Seconds from the last end of faults to the closing of the breaker; 0 if it was closed then.
     pub fn time_to_close(&self) -> Option<f64> {
         let over = self.faults_over()?;
-        let then = self.moves.iter().rev().find(|(at, _)| *at <= over);
-        if then.is_none_or(|(_, state)| *state == BreakerState::Closed) {
+        let then = self.moves.iter().rev().find(|one| one.at <= over);
+        if then.is_none_or(|one| one.all == BreakerState::Closed) {
             return Some(0.0);
         }
-        let closed = |(at, to): &&(Timestamp, BreakerState)| *to == BreakerState::Closed && *at > over;
-        let (at, _) = self.moves.iter().find(closed)?;
-        Some(at.since(over).as_secs_f64())
+        let closed = |one: &&BreakerMove| one.all == BreakerState::Closed && one.at > over;
+        let closing = self.moves.iter().find(closed)?;
+        Some(closing.at.since(over).as_secs_f64())
     }
 
     /// The last end of faults; absent if they are still on or never were.

@@ -38,6 +38,7 @@ impl Script {
 
     fn breaker(mut self, seconds: u64, from: BreakerState, to: BreakerState) -> Self {
         let kind = EventKind::BreakerMoved {
+            model: None,
             from,
             to,
             generation: 0,

@@ -69,6 +69,56 @@ async fn the_breaker_answers_503_in_the_dialect() {
     house.done().await;
 }
 
+/// An app that calls two models keeps the healthy one.
+#[tokio::test]
+async fn the_breaker_of_a_failing_model_leaves_another_one_alone() {
+    let mut policy = quick();
+    policy.retry.attempts = 1;
+    policy.breaker.open = secs(40);
+    let failing = || Step::Fail(SendErrorKind::Refused);
+    let house = House::with(
+        policy,
+        GatewayLimits::default(),
+        std::iter::repeat_with(failing).take(5),
+    )
+    .await;
+    let ask = |model: &str| {
+        let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"a"}}]}}"#);
+        post("/v1/chat/completions", "", &body)
+    };
+    for _ in 0..5 {
+        assert_eq!(house.send(&ask("bad")).await.status, 502);
+    }
+    let refused = house.send(&ask("bad")).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (503, "seawall_circuit_open")
+    );
+    assert!((30..=40).contains(&wait_of(&refused)), "{refused:?}");
+    assert_eq!(house.send(&ask("good")).await.status, 200);
+    // every format meets the same breaker
+    let body = r#"{"model":"bad","max_tokens":9,"messages":[{"role":"user","content":"a"}]}"#;
+    assert_eq!(house.send(&post("/v1/messages", "", body)).await.status, 503);
+    assert_eq!(house.sent(), 6);
+    house.done().await;
+}
+
+/// A client may write its key where the model belongs.
+#[tokio::test]
+async fn the_name_of_a_model_holds_no_key() {
+    let house = House::new([]).await;
+    let body = r#"{"model":"sk-canary-0123456789","messages":[{"role":"user","content":"a"}]}"#;
+    house
+        .chat("authorization: Bearer sk-canary-0123456789\r\n", body)
+        .await;
+    let events = serde_json::to_string(&house.rig.events()).unwrap();
+    assert!(
+        events.contains("breaker_admitted") && !events.contains("canary"),
+        "{events}"
+    );
+    house.done().await;
+}
+
 #[tokio::test]
 async fn the_shortest_deadline_counts_and_answers_504() {
     let house = House::new([Step::Hang, Step::Hang]).await;

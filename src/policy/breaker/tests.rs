@@ -809,6 +809,7 @@ impl World {
             ProbesSucceeded => (transition.from, transition.to) == (HalfOpen, Closed),
             ProbeFailed => (transition.from, transition.to) == (HalfOpen, Open),
             Manual => transition.to != HalfOpen,
+            MoveReason::Unused => false,
         };
         assert!(legal, "{transition:?}");
         assert_eq!(transition.window, self.counts());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event::{BreakerState, BucketLevel, CallId, Event, EventKind, Fate};
+use crate::event::{BreakerState, BreakerStates, BucketLevel, CallId, Event, EventKind, Fate};
 use crate::state::{Percentiles, RetryCause};
 use crate::text::units;
 use crate::time::Timestamp;
@@ -61,6 +61,7 @@ pub struct History {
     pub(super) bins: Vec<Bin>,
     levels: Option<(BucketLevel, BucketLevel)>,
     pub(super) moves: Vec<(Timestamp, BreakerState)>,
+    breakers: BreakerStates,
     /// The name of the faults from each time on.
     switches: Vec<(Timestamp, Option<String>)>,
     /// The cause of the next attempt of a call.
@@ -75,6 +76,7 @@ impl Default for History {
             bins: Vec::new(),
             levels: None,
             moves: Vec::new(),
+            breakers: BreakerStates::default(),
             switches: Vec::new(),
             causes: BTreeMap::new(),
             last_at: Timestamp::ZERO,
@@ -124,8 +126,9 @@ impl History {
                 self.levels = Some((*requests, *tokens));
                 self.note_levels(event.at);
             }
-            EventKind::BreakerMoved { to, .. } if self.moves.len() < MOST_MOVES => {
-                self.moves.push((event.at, *to));
+            EventKind::BreakerMoved { model, to, .. } if self.moves.len() < MOST_MOVES => {
+                let all = self.breakers.apply(model.as_ref(), *to);
+                self.moves.push((event.at, all));
             }
             EventKind::FaultsApplied { on, profile } if self.switches.len() < MOST_MOVES => {
                 let name = || match profile.total() {

@@ -34,6 +34,7 @@ fn ended(fate: Fate) -> EventKind {
 
 fn moved(from: BreakerState, to: BreakerState) -> EventKind {
     EventKind::BreakerMoved {
+        model: None,
         from,
         to,
         generation: 1,

@@ -17,6 +17,7 @@ impl Call {
             user,
             prompt,
             deadline,
+            options,
             ..
         } = &event.kind
         else {
@@ -26,6 +27,7 @@ impl Call {
             id,
             origin: *origin,
             user: user.clone(),
+            model: options.model.clone(),
             prompt: prompt.clone(),
             started_at: event.at,
             deadline: *deadline,

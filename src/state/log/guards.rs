@@ -141,13 +141,16 @@ impl About<'_> {
 
     pub(super) fn breaker(&self, kind: &EventKind) -> Sentence {
         match kind {
-            EventKind::BreakerRefused { until, .. } => {
+            EventKind::BreakerRefused { model, until, .. } => {
+                let of = self.views.breakers.name(model.as_ref());
+                let of = of.map_or(String::new(), |model| format!(" for {model}"));
                 let next = until.map_or(String::new(), |until| {
                     format!(", probe in {}", units::duration(self.at.until(until)))
                 });
-                Some(self.not_sent(LogKind::Refused, &format!("circuit open{next}")))
+                Some(self.not_sent(LogKind::Refused, &format!("circuit open{of}{next}")))
             }
             EventKind::BreakerMoved {
+                model,
                 to,
                 reason,
                 until,
@@ -164,10 +167,15 @@ impl About<'_> {
                     }
                     BreakerState::HalfOpen => "half-open, a few probes pass".to_owned(),
                     BreakerState::Closed if *reason == MoveReason::Manual => "reset".to_owned(),
+                    BreakerState::Closed if *reason == MoveReason::Unused => "unused, forgotten".to_owned(),
                     BreakerState::Closed => "closed, upstream recovered".to_owned(),
                 };
-                let gap = if name.is_empty() { "" } else { " " };
-                Some((LogKind::Breaker, format!("breaker{gap}{name}: {what}")))
+                let model = self.views.breakers.name(model.as_ref()).unwrap_or_default();
+                let names = ["breaker", name, model]
+                    .into_iter()
+                    .filter(|name| !name.is_empty());
+                let names = names.collect::<Vec<_>>().join(" ");
+                Some((LogKind::Breaker, format!("{names}: {what}")))
             }
             EventKind::BreakerForced { mode } => Some((LogKind::Breaker, mode.sentence().to_owned())),
             EventKind::BreakerAdmitted { .. }

@@ -35,7 +35,7 @@ impl About<'_> {
                 reason: reason @ (SemanticMiss::Failed | SemanticMiss::TimedOut),
                 detail,
                 ..
-            } if self.semantic.trouble_in_a_row == 1 => {
+            } if self.views.semantic.trouble_in_a_row == 1 => {
                 let failure = embedder_failure(*reason, detail.as_ref());
                 Some((
                     LogKind::Fail,

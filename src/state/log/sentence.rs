@@ -6,7 +6,7 @@ use crate::event::{
     UpstreamInfo,
 };
 use crate::settings::{FaultKind, FaultProfile};
-use crate::state::{Call, Calls, SemanticView, Session};
+use crate::state::{BreakersView, Call, Calls, SemanticView, Session};
 use crate::text::units;
 use crate::time::Timestamp;
 
@@ -14,14 +14,13 @@ use crate::time::Timestamp;
 pub(super) type Sentence = Option<(LogKind, String)>;
 
 /// The line for an event, if it has one. `before` is the session before the event.
-pub(super) fn of(event: &Event, before: &Session, calls: &Calls, semantic: &SemanticView) -> Sentence {
+pub(super) fn of(event: &Event, before: &Session, views: Views<'_>) -> Sentence {
     let about = About {
         id: event.call.unwrap_or_default(),
-        call: event.call.and_then(|id| calls.recent.get(&id)),
+        call: event.call.and_then(|id| views.calls.recent.get(&id)),
         at: event.at,
         before,
-        calls,
-        semantic,
+        views,
     };
     match &event.kind {
         session_events!() => about.session(&event.kind),
@@ -41,9 +40,15 @@ pub(super) struct About<'a> {
     pub(super) call: Option<&'a Call>,
     pub(super) at: Timestamp,
     pub(super) before: &'a Session,
-    calls: &'a Calls,
-    /// After the event.
-    pub(super) semantic: &'a SemanticView,
+    pub(super) views: Views<'a>,
+}
+
+/// Views after the event.
+#[derive(Clone, Copy)]
+pub(in crate::state) struct Views<'a> {
+    pub(in crate::state) calls: &'a Calls,
+    pub(in crate::state) semantic: &'a SemanticView,
+    pub(in crate::state) breakers: &'a BreakersView,
 }
 
 impl About<'_> {
@@ -82,7 +87,13 @@ impl About<'_> {
                 format!("burst {burst}: {}", units::count(u64::from(*calls), "call")),
             )),
             EventKind::BurstEnded { burst, calls } => {
-                let planned = self.calls.bursts.iter().find(|one| one.burst == *burst)?.calls;
+                let planned = self
+                    .views
+                    .calls
+                    .bursts
+                    .iter()
+                    .find(|one| one.burst == *burst)?
+                    .calls;
                 (calls < &planned).then(|| {
                     (
                         LogKind::Stop,
@@ -190,7 +201,7 @@ impl About<'_> {
             )),
             Fate::Shared => {
                 let flight = self.call.and_then(|call| call.flight);
-                let text = match flight.and_then(|flight| self.calls.flights.get(&flight)) {
+                let text = match flight.and_then(|flight| self.views.calls.flights.get(&flight)) {
                     Some(flight) => format!(
                         "{id} shared the answer of {}, {took}{}",
                         flight.owner,

@@ -118,10 +118,10 @@ impl State {
         let windows = Windows::ending(&self.timeline, now.0 / 1_000_000_000);
         let calls = retry.attempts_of(&windows.window);
         let since = retry.storming.filter(|_| !abates(&windows, calls))?;
-        let refuses = match self.breaker.mode {
+        let refuses = match self.breaker().mode {
             BreakerMode::ForcedOpen => true,
             BreakerMode::ForcedClosed => false,
-            BreakerMode::Automatic => self.breaker.state != BreakerState::Closed,
+            BreakerMode::Automatic => self.breaker().state != BreakerState::Closed,
         };
         let held_by = match self.retry_budget(now) {
             _ if refuses => StormGuard::Breaker,

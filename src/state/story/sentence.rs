@@ -341,18 +341,22 @@ fn unsent(facts: &Facts<'_>) -> &'static str {
 
 fn refused(story: &Story, facts: &Facts<'_>, end: &Finished) -> String {
     let why = story.steps.iter().rev().find_map(|step| match &step.kind {
-        StepKind::BreakerRefused(refused) => Some(refused.opened.map_or_else(
-            || "open".to_owned(),
-            |opened| {
-                let why = opened.reason.sentence(opened.window);
-                format!("opened {} before ({why})", units::precise(opened.ago))
-            },
-        )),
+        StepKind::BreakerRefused(refused) => {
+            let why = refused.opened.map_or_else(
+                || "open".to_owned(),
+                |opened| {
+                    let why = opened.reason.sentence(opened.window);
+                    format!("opened {} before ({why})", units::precise(opened.ago))
+                },
+            );
+            Some((why, refused.model.as_ref()))
+        }
         _ => None,
     });
-    let why = why.or_else(|| message(end)).unwrap_or_default();
-    let costs = facts.costs();
-    format!("Refused by the breaker{}{costs}{}.", because(&why), unsent(facts))
+    let (why, model) = why.unwrap_or_else(|| (message(end).unwrap_or_default(), None));
+    let of = model.map_or_else(String::new, |model| format!(" of {model}"));
+    let (why, costs) = (because(&why), facts.costs());
+    format!("Refused by the breaker{of}{why}{costs}{}.", unsent(facts))
 }
 
 fn failed(facts: &Facts<'_>, end: &Finished) -> String {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{
     AttemptResult, BreakerState, BucketLevel, BypassReason, CallId, Constraint, Failure, FailureClass, Fate,
-    FlightId, Hint, LimitLevels, LimitReject, MissReason, MoveReason, NearMiss, NearestPrompt, Origin,
-    SemanticMiss, Sharing, SkipReason, StopReason, UserId, UserLevels, WindowCounts,
+    FlightId, Hint, LimitLevels, LimitReject, MissReason, ModelName, MoveReason, NearMiss, NearestPrompt,
+    Origin, SemanticMiss, Sharing, SkipReason, StopReason, UserId, UserLevels, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::FaultKind;
@@ -385,6 +385,9 @@ pub struct Rejected {
 /// Rejected by the breaker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refused {
+    /// The model whose breaker it is, if calls of several models were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
     /// Time until the next probe, if known.
     #[serde(default, with = "nanos_option", skip_serializing_if = "Option::is_none")]
     pub probe_in: Option<Duration>,

@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::step::{BreakerOpening, Ended, Refused, Started, StepKind};
 use super::{Step, Story, from_event};
-use crate::event::{AttemptResult, BreakerState, CallId, Event, EventKind, FlightId, Origin};
+use crate::event::{
+    AttemptResult, BreakerState, CallId, Event, EventKind, FlightId, ModelName, MoveReason, Origin,
+};
 use crate::time::Timestamp;
 
 /// Limit of the stored bytes, as counted: collections and texts.
@@ -32,6 +34,8 @@ const MAX_FINISHED: usize = 512;
 const MAX_CHAT: usize = 50;
 /// Steps of a call, and of a flight; the oldest are dropped first.
 const MAX_STEPS: usize = 256;
+/// Models whose breaker is followed: as many as the client has breakers.
+const MAX_BREAKERS: usize = 65;
 /// Stories dropped per event, at most.
 const SWEEP: usize = 8;
 /// A stream counts as silent after this gap, if the gap is also four times the mean time per chunk
@@ -58,7 +62,8 @@ pub struct StoryStore {
     bytes: usize,
     /// Running calls up to this one have lost their steps to the limit.
     swept: Option<CallId>,
-    breaker: Breaker,
+    /// Those of the models that were called, at most [`MAX_BREAKERS`].
+    breakers: Vec<Breaker>,
     scope: Retention,
 }
 
@@ -74,9 +79,10 @@ enum Retention {
     All,
 }
 
-/// The last transition of the breaker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The last transition of the breaker of a model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Breaker {
+    model: Option<ModelName>,
     state: BreakerState,
     opened: Option<BreakerOpening>,
 }
@@ -214,6 +220,7 @@ impl StoryStore {
     /// Folds one event in.
     pub fn apply(&mut self, event: &Event) {
         if let EventKind::BreakerMoved {
+            model,
             to,
             generation,
             reason,
@@ -221,15 +228,19 @@ impl StoryStore {
             ..
         } = &event.kind
         {
-            self.breaker.state = *to;
+            let mut breaker = self.take_breaker(model.as_ref());
+            breaker.state = *to;
             if *to == BreakerState::Open {
-                self.breaker.opened = Some(BreakerOpening {
+                breaker.opened = Some(BreakerOpening {
                     at: event.at,
                     ago: Duration::ZERO,
                     generation: *generation,
                     reason: *reason,
                     window: *window,
                 });
+            }
+            if *reason != MoveReason::Unused {
+                self.breakers.push(breaker);
             }
             return;
         }
@@ -316,28 +327,55 @@ impl StoryStore {
         self.note(event, id, side, kind);
     }
 
+    /// Takes the breaker of a model out, to be put back.
+    fn take_breaker(&mut self, model: Option<&ModelName>) -> Breaker {
+        let known = self.breakers.iter().position(|one| one.model.as_ref() == model);
+        let known = known.map(|place| self.breakers.swap_remove(place));
+        self.breakers.truncate(MAX_BREAKERS - 1);
+        known.unwrap_or_else(|| Breaker {
+            model: model.cloned(),
+            ..Breaker::default()
+        })
+    }
+
+    /// The breaker of a model as it is, remembered from now on.
+    fn breaker_of(&mut self, model: Option<&ModelName>) -> Breaker {
+        let known = self.breakers.iter().find(|one| one.model.as_ref() == model);
+        known.cloned().unwrap_or_else(|| {
+            let new = self.take_breaker(model);
+            self.breakers.push(new.clone());
+            new
+        })
+    }
+
     fn breaker(&mut self, event: &Event, id: CallId) {
-        let Breaker { state, opened } = self.breaker;
         let kind = match &event.kind {
             EventKind::BreakerAdmitted {
+                model,
                 generation,
                 probe,
                 window,
             } => StepKind::BreakerAdmitted {
                 generation: *generation,
                 probe: *probe,
-                state,
+                state: self.breaker_of(model.as_ref()).state,
                 window: *window,
             },
-            EventKind::BreakerRefused { until, window } => StepKind::BreakerRefused(Arc::new(Refused {
-                probe_in: until.map(|until| event.at.until(until)),
-                state,
-                window: *window,
-                opened: opened.map(|opened| BreakerOpening {
-                    ago: event.at.since(opened.at),
-                    ..opened
-                }),
-            })),
+            EventKind::BreakerRefused { model, until, window } => {
+                let Breaker { state, opened, .. } = self.breaker_of(model.as_ref());
+                let are_several = self.breakers.len() > 1;
+                StepKind::BreakerRefused(Arc::new(Refused {
+                    // where all calls have the same model its name says nothing
+                    model: model.clone().filter(|_| are_several),
+                    probe_in: until.map(|until| event.at.until(until)),
+                    state,
+                    window: *window,
+                    opened: opened.map(|opened| BreakerOpening {
+                        ago: event.at.since(opened.at),
+                        ..opened
+                    }),
+                }))
+            }
             _ => return,
         };
         self.note(event, id, StepScope::Flight, kind);

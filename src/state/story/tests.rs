@@ -177,6 +177,7 @@ fn passed() -> EventKind {
         ..WindowCounts::default()
     };
     EventKind::BreakerAdmitted {
+        model: None,
         generation: 0,
         probe: false,
         window,
@@ -283,7 +284,14 @@ fn a_rejection_by_the_breaker_names_the_transition_that_opened_it() {
     tale.at(4.0).call(5, Origin::Chat);
     let until = Some(Timestamp::from_secs_f64(7.0));
     let window = WindowCounts::default();
-    tale.emit(5, EventKind::BreakerRefused { until, window });
+    tale.emit(
+        5,
+        EventKind::BreakerRefused {
+            model: None,
+            until,
+            window,
+        },
+    );
     tale.emit(5, ended(Fate::CircuitOpen, 0, 0));
     assert_eq!(
         sentence(&tale, 5),

@@ -377,7 +377,11 @@ fn refusal(refused: &Refused) -> String {
         (None, BreakerState::HalfOpen) => "; its probes are out".to_owned(),
         (None, BreakerState::Open | BreakerState::Closed) => String::new(),
     };
-    format!("refused: {why}{probe}")
+    let of = refused
+        .model
+        .as_ref()
+        .map_or_else(String::new, |model| format!(" {model}"));
+    format!("refused{of}: {why}{probe}")
 }
 
 fn attempt(kind: &StepKind) -> Line {

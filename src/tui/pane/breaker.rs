@@ -41,7 +41,7 @@ pub(crate) fn title(view: &View<'_>) -> String {
 
 fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     let theme = view.theme;
-    let breaker = &view.state.breaker;
+    let breaker = view.state.breaker();
     let automatic = breaker.mode == BreakerMode::Automatic;
     if automatic && !view.state.session.policy.breaker.enabled {
         return off(view, width, rows);
@@ -75,7 +75,7 @@ fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
 /// Glyph, word and effect of the state.
 fn heading(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
-    let shown = appearance::for_breaker(theme, &view.state.breaker, true);
+    let shown = appearance::for_breaker(theme, view.state.breaker(), true);
     let mut line = Line::from(row::piece(theme, shown.role, format!("{} ", shown.glyph)));
     line.push_span(row::piece(theme, Role::Strong, shown.word));
     row::join(theme, [line, Line::from(format!("  {}", shown.effect))], width)
@@ -123,7 +123,7 @@ fn attempts(view: &View<'_>, width: usize) -> Line<'static> {
 /// The next step of the state: a countdown, probes, or what the window holds.
 fn next(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
-    let breaker = &view.state.breaker;
+    let breaker = view.state.breaker();
     let needed = view.state.session.policy.breaker.successes_to_close;
     let fit = |texts: [String; 2]| row::first_fit(theme, texts, width);
     match (breaker.mode, breaker.state) {
@@ -167,7 +167,7 @@ fn next(view: &View<'_>, width: usize) -> Line<'static> {
 /// A gauge that empties until the next probe.
 fn countdown(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
-    let breaker = &view.state.breaker;
+    let breaker = view.state.breaker();
     let left = breaker
         .until
         .map(|until| view.now.until(until))
@@ -190,7 +190,7 @@ fn countdown(view: &View<'_>, width: usize) -> Line<'static> {
 /// The last outcomes, oldest first.
 fn outcomes(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
-    let breaker = &view.state.breaker;
+    let breaker = view.state.breaker();
     let all = breaker.cells.len();
     if all == 0 {
         return row::muted(theme, "no outcome yet");
@@ -206,7 +206,7 @@ fn outcomes(view: &View<'_>, width: usize) -> Line<'static> {
 
 /// The failure of the last probe, while the breaker is not closed.
 fn probe(view: &View<'_>, width: usize) -> Option<Line<'static>> {
-    let breaker = &view.state.breaker;
+    let breaker = view.state.breaker();
     let mut spells = breaker.spells(view.now).rev().take(2);
     let probe = spells.find_map(|spell| spell.probe)?;
     if breaker.state == BreakerState::Closed || probe.failure.is_none() {
@@ -222,7 +222,7 @@ fn probe(view: &View<'_>, width: usize) -> Option<Line<'static>> {
 
 /// The number of openings, and the last one.
 fn openings(view: &View<'_>, width: usize) -> Line<'static> {
-    let breaker = &view.state.breaker;
+    let breaker = view.state.breaker();
     let times = match breaker.opened {
         0 => return Line::from("never opened"),
         1 => "opened once".to_owned(),
@@ -244,7 +244,7 @@ fn openings(view: &View<'_>, width: usize) -> Line<'static> {
 
 /// Calls refused since it opened, or in all.
 fn refused(view: &View<'_>, width: usize) -> Line<'static> {
-    let breaker = &view.state.breaker;
+    let breaker = view.state.breaker();
     let text = if breaker.state == BreakerState::Open {
         let count = units::grouped(breaker.refused_since_open);
         [

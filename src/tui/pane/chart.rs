@@ -107,8 +107,8 @@ impl<'a> Chart<'a> {
             label(self.view, at, "breaker", buf);
             let state = self.view.state;
             let is_on = state.session.policy.breaker.enabled
-                || state.breaker.mode != BreakerMode::Automatic
-                || !state.breaker.history.is_empty();
+                || state.breaker().mode != BreakerMode::Automatic
+                || !state.breaker().history.is_empty();
             if is_on {
                 strip::breaker(self.view, &self.axis, at.plot, buf);
             } else {

@@ -109,6 +109,7 @@ pub(super) fn open_spans(start: f64, steps: &[(SpanKind, f64, &str)]) -> Vec<Spa
 /// A finished call of burst 1 without spans.
 pub(super) fn call(id: u64, started: f64, ended: f64, fate: Fate) -> Call {
     Call {
+        model: None,
         id: CallId(id),
         origin: Origin::Burst { burst: 1 },
         user: UserId::new("ada"),
@@ -372,7 +373,7 @@ fn session(state: &mut State) {
 /// An open breaker, low buckets and a useful cache.
 fn guards(state: &mut State) {
     use Sample::{Failed, Late, Neutral, Ok};
-    state.breaker = BreakerView {
+    *state.breakers.first_mut() = BreakerView {
         state: BreakerState::Open,
         since: at(41.3),
         until: Some(at(46.3)),
@@ -468,8 +469,8 @@ pub(super) fn worst() -> Fixture {
     for kind in FaultKind::ALL {
         state.session.faults.set_rate(kind, 0.055);
     }
-    state.breaker.mode = BreakerMode::ForcedOpen;
-    state.breaker.until = None;
+    state.breakers.first_mut().mode = BreakerMode::ForcedOpen;
+    state.breakers.first_mut().until = None;
     state.limit.paused_until = Some(at(130.0));
     state.limit.tokens = state.limit.tokens.map(|bucket| bucket.debited(2_420));
     state.limit.waiters = (0..200)
@@ -562,7 +563,7 @@ fn extreme_seconds() -> Timeline {
 /// A half-open breaker with a probe that has no first token yet.
 pub(super) fn probing() -> Fixture {
     let mut fixture = burst();
-    let breaker = &mut fixture.state.breaker;
+    let breaker = fixture.state.breakers.first_mut();
     breaker.state = BreakerState::HalfOpen;
     breaker.until = None;
     breaker.probe_waits = Some(CallId(1));

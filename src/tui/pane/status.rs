@@ -90,9 +90,9 @@ fn wording(view: &View<'_>) -> Wording {
     let glyphs = view.theme.glyphs;
     let state = view.state;
     let left = |until: Timestamp| units::seconds(view.now.until(until));
-    let refused = || match state.breaker.refused_since_open {
+    let refused = || match state.breaker().refused_since_open {
         0 => String::new(),
-        calls => format!("{calls} refused since {}", clock(state.breaker.since)),
+        calls => format!("{calls} refused since {}", clock(state.breaker().since)),
     };
     let status = match &view.ui.shown {
         Some(shown) => shown.status.clone(),
@@ -378,7 +378,7 @@ mod tests {
         ] {
             totals.ended[fate as usize] = number;
         }
-        let breaker = &mut fixture.state.breaker;
+        let breaker = fixture.state.breakers.first_mut();
         breaker.state = BreakerState::Open;
         breaker.since = at(42.0);
         breaker.until = Some(at(52.0));
@@ -482,19 +482,20 @@ mod tests {
     #[test]
     fn other_states_have_a_chip_and_what_comes_next() {
         let mut fixture = outage();
-        fixture.state.breaker.mode = BreakerMode::ForcedOpen;
+        fixture.state.breakers.first_mut().mode = BreakerMode::ForcedOpen;
         assert_eq!(
             sentence_at(&fixture, 70),
             "  ⊘ FORCED OPEN  by you: calls are refused; o releases it"
         );
-        fixture.state.breaker.mode = BreakerMode::Automatic;
-        fixture.state.breaker.until = Some(at(45.0));
+        fixture.state.breakers.first_mut().mode = BreakerMode::Automatic;
+        fixture.state.breakers.first_mut().until = Some(at(45.0));
         assert_eq!(
             sentence_at(&fixture, 70),
             "  ⊘ BREAKER OPEN  calls are refused; the next call is the probe"
         );
-        fixture.state.breaker.state = BreakerState::HalfOpen;
-        (fixture.state.breaker.probes_out, fixture.state.breaker.probes_ok) = (1, 1);
+        fixture.state.breakers.first_mut().state = BreakerState::HalfOpen;
+        let breaker = fixture.state.breakers.first_mut();
+        (breaker.probes_out, breaker.probes_ok) = (1, 1);
         let row = sentence_at(&fixture, 70);
         assert_eq!(row, "  ◐ HALF-OPEN  one probe is out, 1 of 2 answered");
         let trouble = |class, message: &str| {
@@ -610,7 +611,7 @@ mod tests {
         fixture.state.calls.bursts = [burst].into();
         assert!(counts_at(&fixture, 200).ends_with("burst 2: 31 of 50 done   since start"));
         // once on the screen: beside the sentence only where the counts leave no room
-        fixture.state.breaker.state = BreakerState::Closed;
+        fixture.state.breakers.first_mut().state = BreakerState::Closed;
         fixture.state.calls.totals.started += 12;
         fixture.state.calls.totals.queued = 12;
         fixture.state.limit.waiters = queue(Constraint::Slots, None).state.limit.waiters;
@@ -651,9 +652,9 @@ mod tests {
         let calm = " 12 calls in flight; none ended in the last 5 s".to_owned();
         assert_eq!(shown(&mut fixture, 42.6), (calm, None));
         // calm gives way at once, and so does any state to what you do
-        fixture.state.breaker.state = BreakerState::Open;
+        fixture.state.breakers.first_mut().state = BreakerState::Open;
         assert!(shown(&mut fixture, 42.7).0.contains("BREAKER OPEN"));
-        fixture.state.breaker.mode = BreakerMode::ForcedOpen;
+        fixture.state.breakers.first_mut().mode = BreakerMode::ForcedOpen;
         assert!(shown(&mut fixture, 42.8).0.contains("FORCED OPEN"));
     }
 

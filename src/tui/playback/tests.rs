@@ -28,6 +28,7 @@ fn journal() -> Vec<u8> {
             700 => (
                 None,
                 EventKind::BreakerMoved {
+                    model: None,
                     from: BreakerState::Closed,
                     to: BreakerState::Open,
                     generation: 1,

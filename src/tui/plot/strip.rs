@@ -57,7 +57,7 @@ type Spell = (BreakerState, Timestamp, Option<Timestamp>);
 /// Draws the state of the breaker: `─` closed, `█OPEN 5 s█` open, `▒` half-open. A spell takes a column at least,
 /// unless it would hide an open one.
 pub fn breaker(view: &View<'_>, axis: &Axis, row: Rect, buf: &mut Buffer) {
-    let state = &view.state.breaker;
+    let state = view.state.breaker();
     let mut spells: Vec<Spell> = state
         .history
         .iter()

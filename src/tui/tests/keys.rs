@@ -319,7 +319,7 @@ fn the_list_of_the_breaker_offers_what_changes_something() {
     assert_eq!(bench.message(), "a: it is automatic already");
     assert_eq!(bench.ui.overlays, [Overlay::Breaker]);
     bench.press("<esc>");
-    bench.state.breaker.mode = BreakerMode::ForcedOpen;
+    bench.state.breakers.first_mut().mode = BreakerMode::ForcedOpen;
     let release = Command::SetBreaker {
         mode: BreakerMode::Automatic,
     };

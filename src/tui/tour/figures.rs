@@ -54,7 +54,7 @@ impl Counts {
             refused: ended(&[Fate::CircuitOpen]),
             failed_attempts: state.retry.causes.values().sum(),
             rescued: state.retry.recovered,
-            opened: state.breaker.opened,
+            opened: state.breaker().opened,
             semantic_hits: state.semantic.live.hits,
             objections: state.semantic.refused(),
             tokens: state.cache.saved_tokens,
@@ -144,9 +144,9 @@ impl Record {
         } else if self.faults_on_at.is_some() {
             self.faults_off_at.get_or_insert(at);
         }
-        let opened = state.breaker.opened > self.since.opened;
-        if opened && state.breaker.state == BreakerState::Closed {
-            self.closed_at.get_or_insert(state.breaker.since);
+        let opened = state.breaker().opened > self.since.opened;
+        if opened && state.breaker().state == BreakerState::Closed {
+            self.closed_at.get_or_insert(state.breaker().since);
         } else {
             self.closed_at = None;
         }
@@ -189,7 +189,7 @@ impl Record {
         let flag = |holds: bool| Some(Figure::Count(u64::from(holds)));
         let spell = || {
             let from = self.faults_on_at?;
-            let mut spells = state.breaker.spells(now);
+            let mut spells = state.breaker().spells(now);
             spells.find(|spell| spell.state == BreakerState::Open && spell.from >= from)
         };
         match name {

@@ -45,11 +45,11 @@ pub fn blocked(action: Action, ui: &Ui, state: &State) -> Option<String> {
             "the failure rate is as low as it goes; F turns faults off"
         }
         Action::Undo if ui.undo.is_empty() => "nothing to undo",
-        Action::ForceOpen if state.breaker.mode == BreakerMode::ForcedOpen => "it is forced open already",
-        Action::ForceClosed if state.breaker.mode == BreakerMode::ForcedClosed => {
+        Action::ForceOpen if state.breaker().mode == BreakerMode::ForcedOpen => "it is forced open already",
+        Action::ForceClosed if state.breaker().mode == BreakerMode::ForcedClosed => {
             "it is forced closed already"
         }
-        Action::ReleaseBreaker if state.breaker.mode == BreakerMode::Automatic => "it is automatic already",
+        Action::ReleaseBreaker if state.breaker().mode == BreakerMode::Automatic => "it is automatic already",
         Action::Filter if !has_filter(ui) => "no list here: filter 8 Calls, 9 Users or 0 Log",
         Action::FindNext | Action::FindPrev if ui.filter_text(areas(ui).focus).is_none() => {
             "no filter: / sets one"

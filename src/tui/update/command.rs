@@ -235,7 +235,7 @@ fn toggle_order(ui: &mut Ui, context: &UpdateContext<'_>) -> Effect {
 }
 
 fn set_breaker(ui: &mut Ui, context: &UpdateContext<'_>, mode: BreakerMode) -> Effect {
-    let before = context.state.breaker.mode;
+    let before = context.state.breaker().mode;
     let text = match mode {
         BreakerMode::ForcedOpen => "breaker forced open",
         BreakerMode::ForcedClosed => "breaker forced closed",

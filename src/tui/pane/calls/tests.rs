@@ -70,7 +70,8 @@ fn outage() -> Fixture {
     let state = &mut fixture.state;
     state.calls.recent = calls.into_iter().map(|call| (call.id, call)).collect();
     state.calls.totals.started = state.calls.recent.len() as u64;
-    (state.breaker.state, state.breaker.since) = (crate::event::BreakerState::Open, at(37.0));
+    let breaker = state.breakers.first_mut();
+    (breaker.state, breaker.since) = (crate::event::BreakerState::Open, at(37.0));
     fixture
 }
 

@@ -62,7 +62,7 @@ fn outage() -> Fixture {
     state.limit.requests = Some(BucketLevel::full(&policy.limit.requests, at(0.0)));
     state.limit.tokens = Some(BucketLevel::full(&policy.limit.tokens, at(0.0)));
     state.session.policy = policy;
-    let breaker = &mut state.breaker;
+    let breaker = state.breakers.first_mut();
     breaker.state = BreakerState::Open;
     (breaker.since, breaker.until) = (at(41.4), Some(at(51.4)));
     breaker.open_ns = 10_000_000_000;
@@ -120,7 +120,7 @@ fn storm() -> Fixture {
     policy.breaker.enabled = false;
     policy.retry.budget_ratio = 0.0;
     policy.retry.budget_min_per_s = 0.0;
-    state.breaker.state = BreakerState::Closed;
+    state.breakers.first_mut().state = BreakerState::Closed;
     fixture
 }
 
@@ -276,7 +276,7 @@ fn before_the_first_call_the_cards_explain_themselves() {
     let mut fixture = outage();
     fixture.state.calls.totals.started = 0;
     fixture.state.session.policy = Policy::default();
-    fixture.state.breaker = crate::state::BreakerView::default();
+    *fixture.state.breakers.first_mut() = crate::state::BreakerView::default();
     for (name, rows) in [
         (
             "cache",
@@ -364,17 +364,17 @@ fn a_gauge_of_what_is_left_turns_yellow_and_red() {
 #[test]
 fn a_breaker_says_what_comes_next_in_each_state() {
     let mut fixture = outage();
-    let breaker = &mut fixture.state.breaker;
+    let breaker = fixture.state.breakers.first_mut();
     breaker.until = Some(at(45.0));
     assert_eq!(card(&fixture, "breaker", 18, 3)[1], "next call probes");
-    let breaker = &mut fixture.state.breaker;
+    let breaker = fixture.state.breakers.first_mut();
     (breaker.state, breaker.probes_out, breaker.probes_ok) = (BreakerState::HalfOpen, 1, 1);
     assert_eq!(
         card(&fixture, "breaker", 38, 5)[1],
         "one probe is out, 1 of 2 good"
     );
     assert_eq!(card(&fixture, "breaker", 18, 3)[1], "1 of 2 good");
-    let breaker = &mut fixture.state.breaker;
+    let breaker = fixture.state.breakers.first_mut();
     breaker.state = BreakerState::Closed;
     (breaker.window.failed, breaker.window.total) = (3, 18);
     assert_eq!(card(&fixture, "breaker", 28, 5)[1], "3 of 18 failed in 30 s");

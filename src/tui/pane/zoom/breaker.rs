@@ -169,7 +169,7 @@ type Values = Vec<Option<(f64, f64)>>;
 /// The failure rate per column while the breaker is closed: with too few outcomes to open it, and with enough. The
 /// last rate known holds as long as the window of the breaker.
 fn rates(chart: &Chart<'_>, settings: &BreakerSettings) -> (Values, Values) {
-    let breaker = &chart.view.state.breaker;
+    let breaker = chart.view.state.breaker();
     let spells: Vec<StateSpell> = breaker.spells(chart.axis.end()).collect();
     let mut known: Option<(Timestamp, f64, u32)> = None;
     let mut values = (Vec::new(), Vec::new());
@@ -202,7 +202,7 @@ fn rates(chart: &Chart<'_>, settings: &BreakerSettings) -> (Values, Values) {
 fn now(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
     let theme = view.theme;
     let width = usize::from(width);
-    let state = &view.state.breaker;
+    let state = view.state.breaker();
     let settings = &view.state.session.policy.breaker;
     let opened = state
         .spells(view.now)
@@ -269,7 +269,7 @@ fn now(view: &View<'_>, width: u16) -> Vec<Line<'static>> {
 
 /// The rest of the open time as a bar.
 fn countdown(view: &View<'_>, width: usize) -> Line<'static> {
-    let state = &view.state.breaker;
+    let state = view.state.breaker();
     let Some(until) = state.until.filter(|_| state.state == BreakerState::Open) else {
         return Line::default();
     };
@@ -311,7 +311,7 @@ const PLACES: [Place; 3] = [
 /// Draws the states, the present one heavy, and what leads from one to another.
 fn state_machine(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let theme = view.theme;
-    let state = &view.state.breaker;
+    let state = view.state.breaker();
     let settings = &view.state.session.policy.breaker;
     let is_on = settings.enabled || state.mode != BreakerMode::Automatic;
     let ascii = theme.is_ascii();
@@ -398,7 +398,7 @@ fn openings(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
         return;
     }
     chart::rule(view, rows(&mut area, 1), "Every opening", "newest first", buf);
-    let state = &view.state.breaker;
+    let state = view.state.breaker();
     let spells: Vec<StateSpell> = state.spells(view.now).collect();
     // the reason gives way first: each cell has at least one blank behind it
     let reason_width = usize::from(area.width).saturating_sub(53).clamp(18, 31);
@@ -489,6 +489,8 @@ fn reason(spell: &StateSpell) -> String {
         Some(MoveReason::SlowRate) => format!("too many of {} attempts were slow", window.total),
         Some(MoveReason::ProbeFailed) => "the probe failed".to_owned(),
         Some(MoveReason::Manual) => "forced by you".to_owned(),
-        Some(MoveReason::CoolDown | MoveReason::ProbesSucceeded) | None => "-".to_owned(),
+        Some(MoveReason::CoolDown | MoveReason::ProbesSucceeded | MoveReason::Unused) | None => {
+            "-".to_owned()
+        }
     }
 }
