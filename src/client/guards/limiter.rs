@@ -22,9 +22,7 @@ impl<T: Transport, O: Observer> FlightGuard<'_, T, O> {
         user: &UserId,
         tokens: u64,
     ) -> Result<(), Failure> {
-        let asked_at = self.core.env.clock.now();
         let grant = self.core.wait_for_grant(self.flight, user, tokens).await?;
-        self.flight.lock().queued += asked_at.until(self.core.env.clock.now());
         self.grant = Some(grant);
         self.sent = false;
         Ok(())
@@ -96,6 +94,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         grant: &Grant,
         waited: Duration,
     ) {
+        flight.lock().queued += waited;
         let now = self.env.clock.now();
         let kind = EventKind::LimitAdmitted {
             waited,
