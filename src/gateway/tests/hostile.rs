@@ -1,6 +1,8 @@
 //! Bad input: it gets an error, makes no call, and costs the others nothing.
 
-use super::rig::{House, cold, post, quick};
+use std::time::Duration;
+
+use super::rig::{Client, House, cold, post, quick};
 use crate::client::tests::rig::millis;
 use crate::client::tests::script::{Part, Reply};
 use crate::event::Fate;
@@ -193,6 +195,62 @@ async fn connections_above_the_limit_get_503_at_once_and_the_others_go_on() {
     house.done().await;
 }
 
+/// The median time of twenty calls on a kept connection.
+async fn median(house: &House, client: &mut Client, name: &str) -> Duration {
+    let mut times = Vec::new();
+    for number in 0..20 {
+        times.push(client.timed(house, &format!("{name} {number}")).await);
+    }
+    times.sort();
+    times[10]
+}
+
+/// Row 66 of the fault matrix, with the default limits.
+#[tokio::test]
+async fn a_thousand_idle_and_slow_connections_cost_the_others_no_time() {
+    let mut policy = quick();
+    policy.limit.enabled = false;
+    let house = House::with(policy, GatewayLimits::default(), []).await;
+    let mut other = house.connect().await;
+    let calm = median(&house, &mut other, "calm").await;
+    let slow = [
+        // nothing, a part of a head, and a part of a body
+        "",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-slow: ",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9000\r\n\r\n{",
+    ];
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for number in 0..1000 {
+        let mut client = house.connect().await;
+        if held.len() < 255 {
+            client.write(slow[number % slow.len()].as_bytes()).await;
+            held.push(client);
+        } else {
+            let answer = client.rest().await;
+            refused += usize::from([0, 503].contains(&answer.status));
+        }
+    }
+    assert_eq!(refused, 745);
+    // they send on, byte by byte, while the other client is served
+    let drips = async {
+        loop {
+            for (_, client) in held.iter_mut().enumerate().filter(|(number, _)| number % 3 > 0) {
+                client.write(b" ").await;
+            }
+            house.rig.sleep(millis(1)).await;
+        }
+    };
+    let attacked = tokio::select! {
+        attacked = median(&house, &mut other, "attacked") => attacked,
+        () = drips => Duration::MAX,
+    };
+    assert!(attacked < calm * 10, "{calm:?}, under attack {attacked:?}");
+    assert_eq!(house.sent(), 40, "no call of the attackers");
+    drop((held, other));
+    house.done().await;
+}
+
 #[tokio::test]
 async fn a_client_that_never_reads_is_dropped_and_its_upstream_cancelled() {
     let mut policy = quick();
@@ -224,7 +282,7 @@ async fn a_client_that_never_reads_is_dropped_and_its_upstream_cancelled() {
 #[tokio::test]
 async fn a_client_that_reads_late_gets_all_of_a_broken_stream_and_its_error() {
     let word = "x".repeat(256 << 10);
-    let flood = (0..60).fold(Reply::stream(), |reply, _| reply.word(&word));
+    let flood = (0..32).fold(Reply::stream(), |reply, _| reply.word(&word));
     let house = House::new([flood.part(Part::Cut).into()]).await;
     let mut client = house.connect().await;
     client
@@ -233,7 +291,7 @@ async fn a_client_that_reads_late_gets_all_of_a_broken_stream_and_its_error() {
     // more than the sockets hold has come, and then the break
     house.until(|rig| rig.fates() == [Fate::Interrupted]).await;
     let received = client.rest().await;
-    assert!(!received.complete && received.body.len() > 60 * word.len());
+    assert!(!received.complete && received.body.len() > 32 * word.len());
     let last = received.body.trim_end().rsplit("\n\n").next().unwrap();
     assert!(last.contains("seawall_stream_broken"), "{}", last.len());
     house.done().await;

@@ -156,6 +156,18 @@ impl Client {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// Sends a request on a kept connection, and returns the time to the end of its stream.
+    pub(super) async fn timed(&mut self, house: &House, prompt: &str) -> Duration {
+        self.read.clear();
+        let request = post("/v1/chat/completions", "", &cold(prompt, true));
+        let request = String::from_utf8(request).unwrap();
+        let begun = house.rig.now();
+        self.write(request.replace("connection: close\r\n", "").as_bytes())
+            .await;
+        self.read_until("[DONE]").await;
+        house.rig.now().since(begun)
+    }
+
     /// Reads until the response holds this text.
     pub(super) async fn read_until(&mut self, text: &str) {
         let read = async {
