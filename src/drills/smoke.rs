@@ -303,7 +303,7 @@ fn guards(text: &mut String, state: &State) {
     let _ = writeln!(
         text,
         "breaker   opened {}, refused {}, now {}",
-        units::count(state.breaker().opened, "time"),
+        units::count(state.breakers.opened(), "time"),
         units::count(state.calls.totals.ended(Fate::CircuitOpen), "call"),
         state.breaker().state.brief()
     );

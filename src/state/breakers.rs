@@ -71,6 +71,17 @@ impl BreakersView {
         &mut self.first.view
     }
 
+    /// Adds the breaker of another model, and names the first one.
+    #[cfg(test)]
+    pub(crate) fn add(&mut self, first: &str, name: &str, view: BreakerView) {
+        (self.first.model, self.first.is_known) = (ModelName::new(first), true);
+        self.more.push(ModelBreaker {
+            model: ModelName::new(name),
+            view,
+            is_known: true,
+        });
+    }
+
     /// All of them, the one that matters most first.
     pub fn ranked(&self) -> Vec<&ModelBreaker> {
         let mut all: Vec<_> = self.all().collect();
@@ -88,6 +99,32 @@ impl BreakersView {
         let mut all = self.all().filter(|_| self.are_several());
         all.find(|one| one.model.as_ref() == model)
             .map(ModelBreaker::name)
+    }
+
+    /// The name of the model whose breaker matters most, where several were called.
+    pub fn shown_name(&self) -> Option<&str> {
+        self.are_several().then(|| self.shown().name())
+    }
+
+    /// The states of all but the one that matters most: `2 others closed`, `3 others: 1 open, 2 closed`. `None`
+    /// where one model was called.
+    pub fn others(&self) -> Option<String> {
+        let all = self.ranked();
+        let others = all.get(1..).filter(|others| !others.is_empty())?;
+        let states = [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed];
+        let counts = states.map(|state| (others.iter().filter(|one| one.view.state == state).count(), state));
+        let counts: Vec<_> = counts.into_iter().filter(|(count, _)| *count > 0).collect();
+        let noun = if others.len() == 1 { "other" } else { "others" };
+        let total = others.len();
+        Some(match counts.as_slice() {
+            [(_, state)] => format!("{total} {noun} {}", state.brief()),
+            several => {
+                let each = several
+                    .iter()
+                    .map(|(count, state)| format!("{count} {}", state.brief()));
+                format!("{total} {noun}: {}", each.collect::<Vec<_>>().join(", "))
+            }
+        })
     }
 
     /// The window with the largest share of failures.
@@ -235,7 +272,7 @@ mod tests {
         let mut story = Story::begin();
         story.emit(0, recorded("a", 0));
         let one = story.state().breakers;
-        assert!(!one.are_several() && one.name(None).is_none());
+        assert!(!one.are_several() && one.name(None).is_none() && one.others().is_none());
         assert_eq!(one.shown().name(), "a");
         story.emit(0, recorded("b", 3)).emit(0, recorded("a", 0));
         let two = story.state().breakers;
@@ -255,6 +292,8 @@ mod tests {
         let names: Vec<_> = three.ranked().into_iter().map(ModelBreaker::name).collect();
         assert_eq!(names, ["c", "b", "a"]);
         assert_eq!(three.opened(), 2);
+        assert_eq!(three.others().as_deref(), Some("2 others: 1 open, 1 closed"));
+        assert_eq!(two.others().as_deref(), Some("1 other closed"));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub struct RateLimiterStats {
     pub rejected: u64,
 }
 
-/// The breaker.
+/// The breaker; of several models the one that matters most.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BreakerStats {
     /// Its state.
@@ -72,7 +72,7 @@ pub struct BreakerStats {
     pub failures: u32,
     /// Outcomes in its window.
     pub outcomes: u32,
-    /// Calls rejected.
+    /// Calls rejected, of all models.
     pub refused: u64,
 }
 

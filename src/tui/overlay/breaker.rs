@@ -32,7 +32,12 @@ pub const CHOICES: [(Action, &str, Option<BreakerMode>); 4] = [
 
 /// Draws the list.
 pub fn render(view: &View<'_>, keymap: &Keymap, area: Rect, buf: &mut Buffer) {
-    let inner = super::frame(view, "Breaker", "press a key   Esc close", area, buf);
+    let title = if view.state.breakers.are_several() {
+        "Breakers of all models"
+    } else {
+        "Breaker"
+    };
+    let inner = super::frame(view, title, "press a key   Esc close", area, buf);
     let running = view.state.breaker().mode;
     for (y, (action, about, mode)) in (inner.y..inner.bottom()).zip(CHOICES) {
         let key = keymap.key(Context::Breaker, action).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The Breaker card: state and effect, the next step with its countdown, the last outcomes, and what opens it.
+//! The Breaker card, of the model whose breaker matters most: state and effect, the next step with its countdown, the last outcomes, and what opens it.
 
 use std::time::Duration;
 
@@ -30,13 +30,12 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     card::draw(view, lines(view, width, rows), area, buf);
 }
 
-/// The window of the card, for its title.
+/// The window of the card, for its title; where several models were called, the states of the others.
 pub(crate) fn title(view: &View<'_>) -> String {
     if card::is_first(view.state) {
-        String::new()
-    } else {
-        "now".to_owned()
+        return String::new();
     }
+    view.state.breakers.others().unwrap_or_else(|| "now".to_owned())
 }
 
 fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
@@ -72,12 +71,16 @@ fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// Glyph, word and effect of the state.
+/// Glyph and word of the state, its model where several were called, and its effect.
 fn heading(view: &View<'_>, width: usize) -> Line<'static> {
     let theme = view.theme;
     let shown = appearance::for_breaker(theme, view.state.breaker(), true);
     let mut line = Line::from(row::piece(theme, shown.role, format!("{} ", shown.glyph)));
     line.push_span(row::piece(theme, Role::Strong, shown.word));
+    if let Some(model) = view.state.breakers.shown_name() {
+        let room = width.saturating_sub(line.width() + 2);
+        line.push_span(row::plain(format!("  {}", row::clip(theme, model, room))));
+    }
     row::join(theme, [line, Line::from(format!("  {}", shown.effect))], width)
 }
 

@@ -113,9 +113,13 @@ fn wording(view: &View<'_>) -> Wording {
                 Some(at) => format!("next probe in {}", left(at)),
                 None => "the next call is the probe".into(),
             };
+            let sentences = match state.breakers.shown_name() {
+                Some(model) => vec![format!("calls of {model} are refused; {next}"), next],
+                None => vec![format!("calls are refused; {next}"), next],
+            };
             (
                 (Role::RefusedChip, glyphs.refused, "BREAKER OPEN"),
-                vec![format!("calls are refused; {next}"), next],
+                sentences,
                 refused(),
             )
         }
@@ -127,7 +131,13 @@ fn wording(view: &View<'_>) -> Wording {
             };
             (
                 (Role::HeldChip, glyphs.half_open, "HALF-OPEN"),
-                vec![format!("{probes}, {good} of {needed} answered")],
+                match state.breakers.shown_name() {
+                    Some(model) => vec![
+                        format!("{model}: {probes}, {good} of {needed} answered"),
+                        format!("{probes}, {good} of {needed} answered"),
+                    ],
+                    None => vec![format!("{probes}, {good} of {needed} answered")],
+                },
                 String::new(),
             )
         }
@@ -492,6 +502,13 @@ mod tests {
         assert_eq!(
             sentence_at(&fixture, 70),
             "  ⊘ BREAKER OPEN  calls are refused; the next call is the probe"
+        );
+        let mut two = outage();
+        let healthy = crate::state::BreakerView::default();
+        two.state.breakers.add("gpt-4o", "o3", healthy);
+        assert_eq!(
+            sentence_at(&two, 70),
+            "  ⊘ BREAKER OPEN  calls of gpt-4o are refused; next probe in 6.4 s"
         );
         fixture.state.breakers.first_mut().state = BreakerState::HalfOpen;
         let breaker = fixture.state.breakers.first_mut();

@@ -54,7 +54,7 @@ impl Counts {
             refused: ended(&[Fate::CircuitOpen]),
             failed_attempts: state.retry.causes.values().sum(),
             rescued: state.retry.recovered,
-            opened: state.breaker().opened,
+            opened: state.breakers.opened(),
             semantic_hits: state.semantic.live.hits,
             objections: state.semantic.refused(),
             tokens: state.cache.saved_tokens,
@@ -144,7 +144,7 @@ impl Record {
         } else if self.faults_on_at.is_some() {
             self.faults_off_at.get_or_insert(at);
         }
-        let opened = state.breaker().opened > self.since.opened;
+        let opened = state.breakers.opened() > self.since.opened;
         if opened && state.breaker().state == BreakerState::Closed {
             self.closed_at.get_or_insert(state.breaker().since);
         } else {

@@ -384,6 +384,40 @@ fn a_breaker_says_what_comes_next_in_each_state() {
     assert_eq!(card(&fixture, "breaker", 18, 3)[1], "0 ended in 30 s");
 }
 
+/// The session of [`outage`] with a second model, whose breaker is closed.
+fn two_models() -> Fixture {
+    let mut fixture = outage();
+    let healthy = crate::state::BreakerView::default();
+    fixture
+        .state
+        .breakers
+        .add("gpt-4o-mini", "claude-sonnet-4", healthy);
+    fixture
+}
+
+#[test]
+fn of_several_models_the_one_that_matters_most_is_named() {
+    let mut fixture = two_models();
+    assert_eq!(
+        card(&fixture, "breaker", 47, 5)[0],
+        "⊘ OPEN  gpt-4o-mini  calls are refused"
+    );
+    assert_eq!(card(&fixture, "breaker", 18, 3)[0], "⊘ OPEN  gpt-4o-mi…");
+    assert_eq!(breaker::title(&fixture.view()), "1 other closed");
+    // closed again: the last to change stays
+    fixture.state.breakers.first_mut().state = BreakerState::Closed;
+    assert_eq!(
+        card(&fixture, "breaker", 47, 5)[0],
+        "✓ CLOSED  gpt-4o-mini  calls pass"
+    );
+    fixture
+        .state
+        .breakers
+        .add("gpt-4o-mini", "o3", fixture::probing().state.breaker().clone());
+    assert!(card(&fixture, "breaker", 47, 5)[0].contains("HALF-OPEN  o3"));
+    assert_eq!(breaker::title(&fixture.view()), "2 others closed");
+}
+
 #[test]
 fn users_show_the_share_of_their_calls_that_were_served() {
     let mut story = crate::state::fixture::Story::begin();
@@ -419,7 +453,7 @@ fn users_show_the_share_of_their_calls_that_were_served() {
 
 #[test]
 fn cards_fit_every_size_and_speak_ascii() {
-    let fixtures: [fn() -> Fixture; 4] = [outage, storm, fixture::worst, fixture::probing];
+    let fixtures: [fn() -> Fixture; 5] = [outage, storm, two_models, fixture::worst, fixture::probing];
     for fixture in fixtures {
         let mut fixture = fixture();
         fixture.theme = Theme::new(Palette::Mono, true);

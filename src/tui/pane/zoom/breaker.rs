@@ -46,15 +46,17 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
     let frame = chart.take(rows_of_chart);
     draw(&chart, frame, buf);
     let mut free = below(&chart, buf);
+    let model = view.state.breakers.shown_name().unwrap_or_default();
     if machine > 0 {
         let part = rows(&mut free, machine);
         if part.width >= FACTS + MACHINE_WIDTH {
-            let [left, right] = two(view, part, FACTS, [("Now", ""), ("How it moves", "")], buf);
+            let titles = [("Now", model), ("How it moves", "")];
+            let [left, right] = two(view, part, FACTS, titles, buf);
             row::draw_all(&now(view, left.width), left, buf);
             state_machine(view, right, buf);
         } else {
             let head = Rect { height: 1, ..part };
-            chart::rule(view, head, "Now", "", buf);
+            chart::rule(view, head, "Now", model, buf);
             let inner = Rect {
                 y: part.y + 1,
                 x: part.x + 1,
@@ -64,7 +66,54 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
             row::draw_all(&now(view, inner.width), inner, buf);
         }
     }
+    models(view, &mut free, buf);
     openings(view, free, buf);
+}
+
+/// Lists the breakers of all models where several were called, in at most half of the rows left.
+fn models(view: &View<'_>, free: &mut Rect, buf: &mut Buffer) {
+    let theme = view.theme;
+    let all = view.state.breakers.ranked();
+    let room = usize::from(free.height / 2).saturating_sub(1);
+    if all.len() < 2 || room < 2 {
+        return;
+    }
+    let settings = &view.state.session.policy.breaker;
+    let shown = if all.len() > room { room - 1 } else { all.len() };
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    for one in all.iter().take(shown) {
+        let state = appearance::for_breaker(theme, &one.view, settings.enabled);
+        let window = one.view.window;
+        let failed = match window.total {
+            0 => "no outcome".to_owned(),
+            total => format!("{} of {total} failed", window.failed),
+        };
+        let opened = match one.view.opened {
+            0 => "never opened".to_owned(),
+            count => format!("opened {}", times(count)),
+        };
+        let refused = one.view.refused;
+        let facts = format!(" {failed:<16} {refused:>4} refused  {opened:<16} ");
+        let mut line = Line::from(row::piece(
+            theme,
+            state.role,
+            format!(" {} {:<13}", state.glyph, state.word),
+        ));
+        line.push_span(row::plain(facts));
+        let left = usize::from(free.width).saturating_sub(line.width());
+        line.push_span(row::piece(
+            theme,
+            Role::Strong,
+            row::clip(theme, one.name(), left),
+        ));
+        lines.push(line);
+    }
+    if shown < all.len() {
+        lines.push(row::muted(theme, format!(" and {} more", all.len() - shown)));
+    }
+    let note = "each model has its own";
+    chart::rule(view, rows(free, 1), "Every model", note, buf);
+    row::draw_all(&lines, rows(free, lines.len() as u16), buf);
 }
 
 /// Glyph, name, role and count of a row of marks.
@@ -99,7 +148,14 @@ fn draw(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
     let level = units::rate(settings.failure_rate);
     let texts = [
         [String::new(), String::new()],
-        [" share of failed attempts".to_owned(), " failed share".to_owned()],
+        if view.state.breakers.are_several() {
+            [
+                " failed share, worst model".to_owned(),
+                " worst failed share".to_owned(),
+            ]
+        } else {
+            [" share of failed attempts".to_owned(), " failed share".to_owned()]
+        },
         [format!(" in the last {window}"), format!(" of last {window}")],
         [
             format!(" opens at {level} of {}+", settings.min_calls),
@@ -397,7 +453,7 @@ fn openings(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
     if area.height < 2 {
         return;
     }
-    chart::rule(view, rows(&mut area, 1), "Every opening", "newest first", buf);
+    openings_rule(view, rows(&mut area, 1), buf);
     let state = view.state.breaker();
     let spells: Vec<StateSpell> = state.spells(view.now).collect();
     // the reason gives way first: each cell has at least one blank behind it
@@ -474,6 +530,14 @@ fn openings(view: &View<'_>, mut area: Rect, buf: &mut Buffer) {
     row::draw_all(&lines, area, buf);
 }
 
+fn openings_rule(view: &View<'_>, at: Rect, buf: &mut Buffer) {
+    let model = view.state.breakers.shown_name();
+    let note = model.map_or("newest first".to_owned(), |model| {
+        format!("{model}, newest first")
+    });
+    chart::rule(view, at, "Every opening", &note, buf);
+}
+
 /// The reason of an opening in words.
 fn reason(spell: &StateSpell) -> String {
     let window = spell.window;
@@ -492,5 +556,44 @@ fn reason(spell: &StateSpell) -> String {
         Some(MoveReason::CoolDown | MoveReason::ProbesSucceeded | MoveReason::Unused) | None => {
             "-".to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::BreakerView;
+    use crate::tui::pane::fixture;
+
+    #[test]
+    fn the_breakers_of_several_models_are_listed() {
+        let mut fixture = fixture::burst();
+        let rows = fixture::rows(&fixture, 120, 40, render);
+        assert!(!rows.iter().any(|row| row.contains("Every model")), "{rows:#?}");
+        fixture.state.breakers.add("gpt-4o", "o3", BreakerView::default());
+        let rows = fixture::rows(&fixture, 120, 40, render);
+        let at = rows.iter().position(|row| row.contains("Every model")).unwrap();
+        assert_eq!(
+            rows[at + 1],
+            " ⊘ OPEN          11 of 20 failed     9 refused  opened 2 times   gpt-4o"
+        );
+        assert_eq!(
+            rows[at + 2],
+            " ✓ CLOSED        no outcome          0 refused  never opened     o3"
+        );
+        assert!(rows.iter().any(|row| row.contains("gpt-4o, newest first")));
+        for number in 0..60 {
+            let model = format!("model-{number}");
+            fixture
+                .state
+                .breakers
+                .add("gpt-4o", &model, BreakerView::default());
+        }
+        let rows = fixture::rows(&fixture, 120, 40, render);
+        assert!(
+            rows.iter()
+                .any(|row| row.contains("and ") && row.contains(" more"))
+        );
+        assert!(rows.iter().any(|row| row.contains("Every opening")), "{rows:#?}");
     }
 }
