@@ -39,6 +39,22 @@ impl SafeText {
     /// Sanitises `raw` and truncates the result to `max` characters, ending in `…`.
     pub fn excerpt(raw: &str, max: usize) -> Self {
         let mut safe = Self::default();
+        // the common case: nothing to replace, and each byte is a character
+        if let Some(start) = raw.get(..raw.len().min(max.saturating_add(1)))
+            && is_plain(start)
+        {
+            let is_cut = start.len() > max;
+            let kept = if is_cut {
+                max.saturating_sub(1)
+            } else {
+                start.len()
+            };
+            safe.text.push_str(start.get(..kept).unwrap_or_default());
+            if is_cut {
+                safe.text.push('…');
+            }
+            return safe;
+        }
         let (mut kept, mut count) = (0, 0);
         for c in raw.chars() {
             let before = safe.text.len();
@@ -196,7 +212,18 @@ impl From<String> for SafeText {
 
 /// Returns true if no character has to be replaced, and none combines.
 fn is_plain(raw: &str) -> bool {
-    raw.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n'))
+    first_byte(raw.as_bytes(), |byte| !matches!(byte, b' '..=b'~' | b'\n')).is_none()
+}
+
+/// The position of the first byte that `is_wanted`. Blocks without one are passed over as a whole, which compiles to
+/// vector instructions if `is_wanted` consists of comparisons.
+pub(crate) fn first_byte(bytes: &[u8], is_wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    const BLOCK: usize = 32;
+    let has_one = |block: &[u8]| block.iter().fold(false, |found, &byte| found | is_wanted(byte));
+    let blocks = bytes.chunks_exact(BLOCK);
+    let passed = blocks.take_while(|block| !has_one(block)).count() * BLOCK;
+    let at = bytes.get(passed..)?.iter().position(|&byte| is_wanted(byte))?;
+    Some(passed + at)
 }
 
 impl<'de> Deserialize<'de> for SafeText {

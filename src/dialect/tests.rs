@@ -24,12 +24,12 @@ fn views_hold_prompt_and_limit() {
             "max_output_tokens": 32 }),
     );
     assert_eq!(
-        (responses.last_user_text().as_str(), responses.token_limit()),
+        (&*responses.last_user_text(), responses.token_limit()),
         ("Hi", Some(32))
     );
     let embeddings = view(Dialect::Embeddings, json!({ "input": ["a", "b"] }));
     assert_eq!(
-        (embeddings.last_user_text().as_str(), embeddings.token_limit()),
+        (&*embeddings.last_user_text(), embeddings.token_limit()),
         ("b", Some(0))
     );
     // a server may read what its API does not have

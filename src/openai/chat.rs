@@ -365,7 +365,7 @@ impl ChatRequest {
     }
 
     /// The text of the last user message, without parts that are not text.
-    pub fn last_user_text(&self) -> String {
+    pub fn last_user_text(&self) -> Cow<'_, str> {
         let last = self
             .messages()
             .iter()
@@ -393,15 +393,16 @@ impl ChatRequest {
 }
 
 /// The text of a `content` field: a string, or an array of parts.
-fn text_of(content: &Value) -> String {
+fn text_of(content: &Value) -> Cow<'_, str> {
     match content {
-        Value::String(text) => text.clone(),
+        Value::String(text) => Cow::Borrowed(text),
         Value::Array(parts) => parts
             .iter()
             .filter_map(|part| part["text"].as_str())
             .collect::<Vec<_>>()
-            .join("\n"),
-        _ => String::new(),
+            .join("\n")
+            .into(),
+        _ => Cow::Borrowed(""),
     }
 }
 

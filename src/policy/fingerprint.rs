@@ -33,6 +33,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::UserId;
 use crate::openai::ChatRequest;
+use crate::text::first_byte;
 
 /// Domain separation from other hashed data; the last byte is the version of the canonical form.
 const DOMAIN: &[u8] = b"seawall/chat\x01";
@@ -281,10 +282,10 @@ fn push_number_by_value(out: &mut Vec<u8>, number: &Number) {
 /// copied whole.
 fn push_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let is_special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(is_special) {
+    let is_special = |byte| byte < 0x20 || byte == b'"' || byte == b'\\';
+    while let Some(at) = first_byte(rest, is_special) {
         let (plain, tail) = rest.split_at(at);
         out.extend_from_slice(plain);
         let Some((&special, tail)) = tail.split_first() else {
