@@ -1,9 +1,13 @@
 //! The bus: stamps every event with its sequence number and time, and passes it to all subscribers.
 //!
 //! ```text
-//! emit --lock--> seq, at -> State::apply -> ring of 4096 -> Tail, Tail, ...
+//! emit --lock--> seq, at -> recent events -> ring of 4096 -> Tail, Tail, ...
+//!                               └─ 64 of them, or a reader of the State: State::apply for each
 //! subscribe --same lock--> (copy of the State, Tail): no event is missing between the two and none comes twice
 //! ```
+//!
+//! The state is brought up to date in batches: events in a row take less time than one by one between calls, because code and data
+//! stay in the processor's cache.
 //!
 //! Producers never wait for a viewer. A viewer that falls behind by more than the ring is marked as lagged and
 //! subscribes again: it skips the events in between and continues from the current state. A consumer that needs
@@ -22,10 +26,13 @@ use tokio::sync::broadcast::{self, Receiver, Sender};
 
 use crate::event::{CallId, Event, EventKind, Observer};
 use crate::state::{State, Stats};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// Events that a tail may be behind before it has lagged.
 pub const TAIL_CAPACITY: usize = 4096;
+
+/// Events after which the state is brought up to date without a reader.
+const BATCH: usize = 64;
 
 /// A function that a tapped bus calls with every event.
 pub type Tap = Box<dyn FnMut(&Event) + Send>;
@@ -43,7 +50,11 @@ struct Shared {
 }
 
 struct Canonical {
+    /// Lags behind by the events in `recent`: see [`Canonical::state`].
     state: State,
+    recent: Vec<Arc<Event>>,
+    next_seq: u64,
+    last_event_at: Timestamp,
     tails: Sender<Arc<Event>>,
     tap: Option<Tap>,
 }
@@ -66,6 +77,9 @@ impl Bus {
         let (tails, _) = broadcast::channel(TAIL_CAPACITY);
         let canonical = Canonical {
             state: State::default(),
+            recent: Vec::with_capacity(BATCH),
+            next_seq: 0,
+            last_event_at: Timestamp::ZERO,
             tails,
             tap,
         };
@@ -79,18 +93,18 @@ impl Bus {
 
     /// Returns the current state and the tail of events after it.
     pub fn subscribe(&self) -> (State, Tail) {
-        let canonical = self.shared.lock();
+        let mut canonical = self.shared.lock();
         let tail = Tail {
             bus: Arc::downgrade(&self.shared),
             events: canonical.tails.subscribe(),
             lagged: None,
         };
-        (canonical.state.clone(), tail)
+        (canonical.state().clone(), tail)
     }
 
     /// Reads the current state. Producers wait meanwhile, so `read` should be short.
     pub fn with_state<R>(&self, read: impl FnOnce(&State) -> R) -> R {
-        read(&self.shared.lock().state)
+        read(self.shared.lock().state())
     }
 
     /// The current figures of all guards.
@@ -104,21 +118,36 @@ impl Observer for Bus {
     fn emit(&self, call: Option<CallId>, kind: EventKind) {
         let mut canonical = self.shared.lock();
         // read under the lock: the order of the times is the order of the events
-        let at = self.shared.clock.now().max(canonical.state.last_event_at);
-        let event = Event {
-            seq: canonical.state.next_seq,
+        let at = self.shared.clock.now().max(canonical.last_event_at);
+        let event = Arc::new(Event {
+            seq: canonical.next_seq,
             at,
             call,
             kind,
-        };
-        canonical.state.apply(&event);
+        });
+        canonical.next_seq += 1;
+        canonical.last_event_at = at;
         if let Some(tap) = &mut canonical.tap {
             tap(&event);
         }
         if canonical.tails.receiver_count() > 0 {
             // fails if the last tail was just dropped: then no viewer misses the event
-            drop(canonical.tails.send(Arc::new(event)));
+            drop(canonical.tails.send(Arc::clone(&event)));
         }
+        canonical.recent.push(event);
+        if canonical.recent.len() >= BATCH {
+            canonical.state();
+        }
+    }
+}
+
+impl Canonical {
+    /// The state, up to date.
+    fn state(&mut self) -> &State {
+        for event in self.recent.drain(..) {
+            self.state.apply(&event);
+        }
+        &self.state
     }
 }
 

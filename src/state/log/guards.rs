@@ -9,7 +9,7 @@ impl About<'_> {
     /// A call that a guard did not let through, or only its retry.
     fn not_sent(&self, kind: LogKind, why: &str) -> (LogKind, String) {
         let id = self.id;
-        if self.call.is_some_and(|call| call.attempts > 0) {
+        if self.call().is_some_and(|call| call.attempts > 0) {
             (LogKind::Retry, format!("{id} not retried: {why}"))
         } else {
             (kind, format!("{id} {why}"))
@@ -53,7 +53,7 @@ impl About<'_> {
 
     /// For chat calls only: a burst would fill the log.
     fn near_miss(&self, nearest: &NearMiss) -> Sentence {
-        let chat = self.call.is_some_and(|call| call.origin == Origin::Chat);
+        let chat = self.call().is_some_and(|call| call.origin == Origin::Chat);
         let diff = nearest
             .differs
             .first()

@@ -17,7 +17,6 @@ pub(super) type Sentence = Option<(LogKind, String)>;
 pub(super) fn of(event: &Event, before: &Session, views: Views<'_>) -> Sentence {
     let about = About {
         id: event.call.unwrap_or_default(),
-        call: event.call.and_then(|id| views.calls.recent.get(&id)),
         at: event.at,
         before,
         views,
@@ -37,7 +36,6 @@ pub(super) fn of(event: &Event, before: &Session, views: Views<'_>) -> Sentence 
 /// The context of a log line.
 pub(super) struct About<'a> {
     pub(super) id: CallId,
-    pub(super) call: Option<&'a Call>,
     pub(super) at: Timestamp,
     pub(super) before: &'a Session,
     pub(super) views: Views<'a>,
@@ -52,6 +50,11 @@ pub(in crate::state) struct Views<'a> {
 }
 
 impl About<'_> {
+    /// The call of the event, if it is remembered.
+    pub(super) fn call(&self) -> Option<&Call> {
+        self.views.calls.recent.get(&self.id)
+    }
+
     fn session(&self, kind: &EventKind) -> Sentence {
         match kind {
             EventKind::SessionStarted { seed, upstream, .. } => Some((
@@ -79,7 +82,7 @@ impl About<'_> {
             EventKind::FaultsApplied { on: false, .. } => Some((LogKind::Inject, "faults off".to_owned())),
             EventKind::FaultInjected { fault, .. } => {
                 let (fault, profile) = (fault.label(), &self.before.faults.name);
-                let id = self.call.map_or_else(String::new, |_| format!("{} ", self.id));
+                let id = self.call().map_or_else(String::new, |_| format!("{} ", self.id));
                 Some((LogKind::Inject, format!("{id}{fault} (fault profile {profile})")))
             }
             EventKind::BurstStarted { burst, calls } => Some((
@@ -181,7 +184,7 @@ impl About<'_> {
         let tokens =
             |verb: &str| usage.map_or(String::new(), |usage| format!(", {} tokens{verb}", usage.total()));
         let why = || {
-            let stopped = self.call.and_then(|call| call.stopped).filter(|stopped| {
+            let stopped = self.call().and_then(|call| call.stopped).filter(|stopped| {
                 // the failure itself says the others
                 !matches!(
                     stopped,
@@ -200,7 +203,7 @@ impl About<'_> {
                 format!("{id} answered, {}, {took}{}", attempts_made(), tokens("")),
             )),
             Fate::Shared => {
-                let flight = self.call.and_then(|call| call.flight);
+                let flight = self.call().and_then(|call| call.flight);
                 let text = match flight.and_then(|flight| self.views.calls.flights.get(&flight)) {
                     Some(flight) => format!(
                         "{id} shared the answer of {}, {took}{}",
@@ -233,7 +236,7 @@ impl About<'_> {
                 ..
             } => {
                 let (id, attempts) = (self.id, self.before.policy.retry.attempts);
-                let failure = self.call.and_then(|call| call.failure.as_ref());
+                let failure = self.call().and_then(|call| call.failure.as_ref());
                 let cause = failure
                     .filter(|failure| failure.class == *class)
                     .map(Failure::brief);
