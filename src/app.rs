@@ -96,10 +96,10 @@ fn complain(message: impl std::fmt::Display) {
 }
 
 fn run(cli: &Cli, exits: &Exits) -> eyre::Result<u8> {
-    // one core is left to this thread, which draws and reads keys: a burst must not delay them
+    // this thread, which draws and reads keys, competes for a core only under full load, and gets its share
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.saturating_sub(1).max(1))
+        .worker_threads(cores)
         .enable_all()
         .build()?;
     let code = match &cli.mode {
