@@ -230,7 +230,7 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
         drop(guards);
         // the other layers run in the flight's own task. The semantic cache is the first of them: an embedding may
         // take a while, identical calls share one, and a hit uses no guard
-        self.core.spawn_flight(request, pending, flight)
+        self.core.start_flight(request, pending, flight)
     }
 
     /// Ends every call as cancelled. Later calls fail. Does not wait: see [`Env::join`].
@@ -332,7 +332,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         // resources are released before any call ends
         drop(work.take());
-        self.complete(flight, request, &completion);
+        self.complete(flight, request, completion);
     }
 
     /// The semantic cache, then the upstream. Returns `None` if the flight was completed by a stored answer.

@@ -1,6 +1,7 @@
 //! One attempt: sends the request and waits for the response headers, reads an error response, and classifies what
 //! went wrong. `read` reads the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -68,7 +69,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         } = response;
         let body = self.read_some(body).await;
         if request.wire.is_some() {
-            flight.lock().wire.error = WireResponse::new(status, &headers, vec![body.clone().into()]);
+            flight.lock().wire.error =
+                WireResponse::new(status, Arc::new(headers.clone()), vec![body.clone().into()]);
         }
         let mut failure = self.classify(&Observed::Response {
             status,

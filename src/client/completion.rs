@@ -21,6 +21,7 @@ use crate::policy::classify;
 use crate::time::{Clock, Timestamp};
 
 /// The end of a flight.
+#[derive(Clone)]
 pub(super) enum Completion {
     /// An answer of the upstream, and the embedding under which the semantic cache can find it.
     Answered(Answer, Option<Box<EmbeddedPrompt>>),
@@ -57,19 +58,13 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 took,
             },
         );
-        let end = match end {
-            Ok(answer) => Ok(Answer {
-                fate: Fate::Hit,
-                ..answer.as_ref().clone()
-            }),
-            Err((fate, failure)) => Err(CallError {
-                fate,
-                failure,
-                partial: String::new(),
-                headers: None,
-                response: None,
-            }),
-        };
+        let end = end.map_err(|(fate, failure)| CallError {
+            fate,
+            failure,
+            partial: String::new(),
+            headers: None,
+            response: None,
+        });
         CallStream::ended(pending.call, end, pending.cache_use)
     }
 
@@ -131,14 +126,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
     ///
     /// A flight may complete just when its last subscriber leaves on another thread. It was removed then, and its
     /// key may have a new flight: its result is dropped.
-    pub(super) fn complete(&self, flight: &Flight, request: &UpstreamRequest, completion: &Completion) {
-        let mut index = match completion {
+    pub(super) fn complete(&self, flight: &Flight, request: &UpstreamRequest, completion: Completion) {
+        let mut index = match &completion {
             Completion::Answered(..) if request.storable => Some(self.index()),
             _ => None,
         };
         let mut guards = self.lock();
         // set under the same lock: see `leave`
-        if let Completion::Answered(answer, embedded) = completion
+        if let Completion::Answered(answer, embedded) = &completion
             && !flight.abandoned.is_cancelled()
             && let Some(stored) = self.store(&mut guards, flight, request, answer)
             && let Some(index) = &mut index
@@ -151,12 +146,12 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// Removes a flight and ends its calls.
-    pub(super) fn end_calls(&self, guards: &mut Guards, flight: &Flight, completion: &Completion) {
+    pub(super) fn end_calls(&self, guards: &mut Guards, flight: &Flight, completion: Completion) {
         let now = self.env.clock.now();
         let abandoned = flight.abandoned.is_cancelled();
         guards.remove_flight(flight);
         let mut log = flight.lock();
-        if let Completion::Panicked(text) = completion {
+        if let Completion::Panicked(text) = &completion {
             self.observer.emit(
                 None,
                 EventKind::TaskPanicked {
@@ -164,7 +159,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 },
             );
         }
-        if let Completion::Hit(answer) = completion {
+        if let Completion::Hit(answer) = &completion {
             log.semantic_hit = true;
             log.chunks.extend(answer.to_chunks());
             if let Some(wire) = &answer.wire {
@@ -177,7 +172,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
             // as if each had left: the owner last, so that no follower takes over
             subscribers.reverse();
         }
-        for (position, one) in subscribers.iter().enumerate() {
+        // moved to the last one, which is mostly the only one
+        let completions = std::iter::repeat_n(completion, subscribers.len());
+        for ((position, one), completion) in subscribers.iter().enumerate().zip(completions) {
             let end = match completion {
                 _ if abandoned => Err((Fate::Cancelled, cancelled())),
                 Completion::Answered(answer, _) => {
@@ -186,19 +183,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     } else {
                         Fate::Shared
                     };
-                    Ok(Answer {
-                        fate,
-                        ..answer.clone()
-                    })
+                    Ok(Answer { fate, ..answer })
                 }
                 Completion::Hit(answer) => {
                     let fate = if position == 0 { Fate::Hit } else { Fate::Shared };
                     Ok(Answer {
                         fate,
-                        ..answer.as_ref().clone()
+                        ..Arc::unwrap_or_clone(answer)
                     })
                 }
-                Completion::Failed(failure) => Err((fate_of(failure), failure.clone())),
+                Completion::Failed(failure) => Err((fate_of(&failure), failure)),
                 Completion::Expired => {
                     let failure = deadline_passed(&log, one);
                     Err((fate_of(&failure), failure))
@@ -285,7 +279,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let owner = flight.lock().subscribers.first().cloned()?;
         let value = CachedAnswer {
             call: owner.call,
-            answer: Arc::new(answer.clone()),
+            answer: Arc::new(Answer {
+                fate: Fate::Hit,
+                ..answer.clone()
+            }),
             took: now.since(owner.started_at),
         };
         if let Some(client_key) = &request.client_key {

@@ -230,6 +230,11 @@ impl Flight {
 }
 
 impl Flight {
+    /// Returns true if there are more than the first `read` pieces of the body.
+    pub(super) fn has_wire(&self, read: usize) -> bool {
+        self.lock().wire.body.len() > read
+    }
+
     /// The next piece of the body after the first `read`, with the head of the response, or the end.
     pub(super) fn poll_next_wire(
         &self,

@@ -11,7 +11,7 @@ use super::completion::Completion;
 use super::flight::{Flight, FlightKey, Subscriber};
 use super::guards::{CachedAnswer, Guards};
 use super::semantic::SemanticPrompt;
-use super::stream::CallStream;
+use super::stream::{CallStream, Work};
 use super::transport::{ApiKey, AttemptRequest, Transport};
 use super::wire::{CacheUse, WireRequest};
 use super::{CallContext, Core, sync};
@@ -95,6 +95,8 @@ pub(super) struct Pending {
     pub(super) cache_use: CacheUse,
     pub(super) started_at: Timestamp,
     pub(super) deadline: Timestamp,
+    /// LLM tokens of the prompt.
+    pub(super) prompt_tokens: u64,
     /// True if a stored answer or that of another call may be used.
     pub(super) repeatable: bool,
 }
@@ -147,6 +149,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 .as_deref()
                 .map(|key| xxh3_64(key.as_bytes())),
         };
+        let prompt_tokens = context.tokens_of(request);
         self.observer.emit(
             Some(call),
             EventKind::CallStarted {
@@ -156,7 +159,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     .transport
                     .redact(SafeText::excerpt(&request.last_user_text(), 400)),
                 fingerprint: key.fingerprint().to_string().into(),
-                prompt_tokens: context.tokens_of(request),
+                prompt_tokens,
                 deadline,
                 options,
             },
@@ -170,6 +173,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             cache_use: CacheUse::None,
             started_at,
             deadline,
+            prompt_tokens,
             repeatable,
         }
     }
@@ -353,6 +357,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 Arc::clone(flight),
                 Arc::clone(self) as Arc<_>,
                 CacheUse::Shared,
+                None,
             ));
         }
         let sharing = match &flight_key {
@@ -374,8 +379,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
         Shared::Started(flight)
     }
 
-    /// Spawns the task of a new flight.
-    pub(super) fn spawn_flight(
+    /// Starts a new flight: in a task of its own, or in its caller if its bytes pass unchanged and no other call can
+    /// join it.
+    pub(super) fn start_flight(
         self: &Arc<Self>,
         request: &ChatRequest,
         pending: Pending,
@@ -389,6 +395,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             wire,
             model,
             cache_use,
+            prompt_tokens,
             ..
         } = pending;
         let body = match &wire {
@@ -396,7 +403,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             None => serde_json::to_vec(request).map(Bytes::from).unwrap_or_default(),
         };
         let upstream_request = UpstreamRequest {
-            prompt_tokens: context.tokens_of(request),
+            prompt_tokens,
             answer_limit: request.token_limit(),
             choices: request
                 .get("n")
@@ -418,15 +425,21 @@ impl<T: Transport, O: Observer> Core<T, O> {
             storable: repeatable && !context.no_store,
             semantic,
         };
-        // a task of its own: it outlives the caller that started it
+        let is_inline = upstream_request.wire.is_some() && matches!(flight.key, FlightKey::Alone(_));
         let task = FlightTask {
             core: Arc::clone(self),
             flight: Arc::clone(&flight),
             request: upstream_request,
         };
-        self.env
-            .spawn(async move { task.core.supervise(&task.flight, &task.request).await });
-        CallStream::running(call, flight, Arc::clone(self) as Arc<_>, cache_use)
+        let work = async move { task.core.supervise(&task.flight, &task.request).await };
+        let work: Option<Work> = if is_inline {
+            Some(Box::pin(work))
+        } else {
+            // a task of its own: it outlives the caller that started it
+            self.env.spawn(work);
+            None
+        };
+        CallStream::running(call, flight, Arc::clone(self) as Arc<_>, cache_use, work)
     }
 }
 
@@ -435,7 +448,7 @@ pub(super) fn route(wire: Option<&Arc<WireRequest>>) -> Cow<'static, str> {
     wire.map_or(Cow::Borrowed("chat/completions"), |wire| Cow::Owned(wire.route()))
 }
 
-/// The task of a flight. Its drop ends the calls of a task that was dropped before its end, because its runtime has
+/// The work of a flight. Its drop ends the calls of work that was dropped before its end, because its runtime has
 /// shut down: they would wait forever, and later calls would join them.
 struct FlightTask<T: Transport, O: Observer> {
     core: Arc<Core<T, O>>,
@@ -447,7 +460,7 @@ impl<T: Transport, O: Observer> Drop for FlightTask<T, O> {
     fn drop(&mut self) {
         if self.flight.owner().is_some() && !std::thread::panicking() {
             self.core
-                .complete(&self.flight, &self.request, &Completion::Abandoned);
+                .complete(&self.flight, &self.request, Completion::Abandoned);
         }
     }
 }

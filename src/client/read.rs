@@ -130,7 +130,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let mut reader =
             AnswerReader::new(content_type == EVENT_STREAM, max_bytes, request.choices).with_dialect(dialect);
         let mut pending = PendingDelta::new(self.env.clock.now(), &request.secrets);
-        let mut passing = request.wire.as_ref().and_then(|_| Passing::new(&response));
+        let mut passing = request
+            .wire
+            .as_ref()
+            .and_then(|_| Passing::new(flight, response.status));
         let read = self
             .read_body(guard, response.body, &mut reader, &mut pending, passing.as_mut())
             .await;
@@ -367,8 +370,10 @@ struct Passing {
 }
 
 impl Passing {
-    fn new(response: &Response) -> Option<Self> {
-        let head = Arc::new(WireHead::new(response.status, &response.headers)?);
+    /// `None` before the headers of a response have arrived.
+    fn new(flight: &Flight, status: u16) -> Option<Self> {
+        let headers = flight.lock().headers.clone()?;
+        let head = Arc::new(WireHead::new(status, headers)?);
         let hold = WireHold::default();
         Some(Self { head, hold })
     }

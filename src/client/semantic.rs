@@ -50,6 +50,7 @@ pub(super) enum SemanticPrompt {
 }
 
 /// An embedded prompt whose lookup served nothing; its answer is indexed under it.
+#[derive(Clone)]
 pub(super) struct EmbeddedPrompt {
     partition: RequestKey,
     vector: Vec<f32>,
@@ -59,6 +60,7 @@ pub(super) struct EmbeddedPrompt {
 }
 
 /// An answer that would have been served.
+#[derive(Clone)]
 pub(super) struct Shadow {
     source: CallId,
     answer: Arc<Answer>,
@@ -403,7 +405,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             text: answer.shown.clone(),
         };
         self.emit(flight, kind);
-        self.end_calls(&mut guards, flight, &Completion::Hit(answer));
+        self.end_calls(&mut guards, flight, Completion::Hit(answer));
         ServeOutcome::Chosen(Choice::Served)
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ pub(super) trait Unsubscribe: Send + Sync {
     /// Cancels the call. Its flight continues for the other subscribers.
     fn leave(&self, call: CallId, flight: &Flight);
 }
+
+/// The work of a flight that no other call can join: its only reader runs it, which spares a task and its wake-ups.
+pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The handle of a call. Read the answer by chunks, with [`CallStream::next`] or as a [`Stream`], or as a whole
 /// with [`CallStream::finish`]. Dropping it before the end cancels the call.
@@ -39,14 +42,17 @@ pub struct CallStream {
 enum Source {
     /// Ended at once: from the cache, replayed, or rejected.
     Ended {
-        chunks: VecDeque<Chunk>,
-        end: Arc<FlightEnd>,
+        end: Result<Arc<Answer>, CallError>,
+        /// The chunks that are not read yet, once one was asked for.
+        chunks: Option<VecDeque<Chunk>>,
     },
     Running {
         flight: Arc<Flight>,
         read: usize,
         end: Option<Arc<FlightEnd>>,
         unsubscribe: Arc<dyn Unsubscribe>,
+        /// The work, unless a task runs it. Behind a lock that is never taken, so that a stream can be shared.
+        work: Option<Mutex<Work>>,
     },
 }
 
@@ -59,14 +65,10 @@ impl fmt::Debug for CallStream {
 }
 
 impl CallStream {
-    pub(super) fn ended(call: CallId, end: FlightEnd, cache_use: CacheUse) -> Self {
-        let chunks = end.as_ref().map(Answer::to_chunks).unwrap_or_default();
+    pub(super) fn ended(call: CallId, end: Result<Arc<Answer>, CallError>, cache_use: CacheUse) -> Self {
         Self {
             call,
-            source: Source::Ended {
-                chunks: chunks.into(),
-                end: Arc::new(end),
-            },
+            source: Source::Ended { end, chunks: None },
             cache_use,
             read_wire: 0,
         }
@@ -77,6 +79,7 @@ impl CallStream {
         flight: Arc<Flight>,
         unsubscribe: Arc<dyn Unsubscribe>,
         cache_use: CacheUse,
+        work: Option<Work>,
     ) -> Self {
         Self {
             call,
@@ -85,9 +88,21 @@ impl CallStream {
                 read: 0,
                 end: None,
                 unsubscribe,
+                work: work.map(Mutex::new),
             },
             cache_use,
             read_wire: 0,
+        }
+    }
+
+    /// Runs the work of the flight as far as it goes, if this stream has it.
+    fn work(&mut self, cx: &mut Context<'_>) {
+        if let Source::Running { work: slot, .. } = &mut self.source
+            && let Some(work) = slot
+            && let Ok(work) = work.get_mut()
+            && work.as_mut().poll(cx).is_ready()
+        {
+            *slot = None;
         }
     }
 
@@ -146,10 +161,18 @@ impl CallStream {
     }
 
     /// See [`next_wire`](Self::next_wire).
-    pub fn poll_next_wire(&mut self, cx: &Context<'_>) -> Poll<Option<Piece>> {
+    pub fn poll_next_wire(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let read = self.read_wire;
+        // not before what is there was read: a client that reads slowly slows the upstream down
+        let is_due = match &self.source {
+            Source::Ended { .. } => false,
+            Source::Running { flight, .. } => !flight.has_wire(read),
+        };
+        if is_due {
+            self.work(cx);
+        }
         let next = match &mut self.source {
-            Source::Ended { end, .. } => end.as_ref().as_ref().ok().and_then(|answer| {
+            Source::Ended { end, .. } => end.as_ref().ok().and_then(|answer| {
                 let wire = answer.wire.as_ref()?;
                 Some((Arc::new(wire.head.clone()), wire.body.get(read)?.clone()))
             }),
@@ -167,10 +190,10 @@ impl CallStream {
     }
 
     /// The end of a call whose bytes were all read.
-    pub fn end(&self) -> Option<&Result<Answer, CallError>> {
+    pub fn end(&self) -> Option<Result<&Answer, &CallError>> {
         match &self.source {
-            Source::Ended { end, .. } => Some(end),
-            Source::Running { end, .. } => end.as_deref(),
+            Source::Ended { end, .. } => Some(end.as_deref()),
+            Source::Running { end, .. } => end.as_deref().map(Result::as_ref),
         }
     }
 
@@ -180,14 +203,19 @@ impl CallStream {
     /// If there is no complete answer: the upstream failed, the deadline passed, or a guard rejected the call. The
     /// error keeps the text that was delivered.
     pub async fn finish(mut self) -> Result<Answer, CallError> {
-        let end = match &mut self.source {
-            Source::Ended { end, .. } | Source::Running { end: Some(end), .. } => Arc::clone(end),
+        poll_fn(|cx| self.poll_end(cx)).await
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<FlightEnd> {
+        self.work(cx);
+        Poll::Ready(match &mut self.source {
+            Source::Ended { end, .. } => end.clone().map(Arc::unwrap_or_clone),
+            Source::Running { end: Some(end), .. } => end.as_ref().clone(),
             Source::Running { flight, end, .. } => {
-                let ended = poll_fn(|cx| flight.poll_end(self.call, cx)).await;
-                Arc::clone(end.insert(ended))
+                let ended = ready!(flight.poll_end(self.call, cx));
+                end.insert(ended).as_ref().clone()
             }
-        };
-        end.as_ref().clone()
+        })
     }
 }
 
@@ -195,9 +223,13 @@ impl Stream for CallStream {
     type Item = Chunk;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        self.work(cx);
         let call = self.call;
         Poll::Ready(match &mut self.source {
-            Source::Ended { chunks, .. } => chunks.pop_front(),
+            Source::Ended { chunks, end } => {
+                let of_end = || end.as_deref().map(Answer::to_chunks).unwrap_or_default();
+                chunks.get_or_insert_with(|| of_end().into()).pop_front()
+            }
             Source::Running { end: Some(_), .. } => None,
             Source::Running {
                 flight, read, end, ..
@@ -218,7 +250,7 @@ impl Stream for CallStream {
 impl FusedStream for CallStream {
     fn is_terminated(&self) -> bool {
         match &self.source {
-            Source::Ended { chunks, .. } => chunks.is_empty(),
+            Source::Ended { chunks, end } => chunks.as_ref().map_or(end.is_err(), VecDeque::is_empty),
             Source::Running { end, .. } => end.is_some(),
         }
     }

@@ -7,6 +7,7 @@ mod address;
 mod failure;
 mod header;
 mod http;
+mod plain;
 
 use std::future::Future;
 use std::pin::Pin;

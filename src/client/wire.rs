@@ -111,7 +111,7 @@ pub struct WireHead {
     /// HTTP status.
     pub status: StatusCode,
     /// The headers, as they came.
-    pub headers: HeaderMap,
+    pub headers: Arc<HeaderMap>,
 }
 
 /// A response of which all bytes are known.
@@ -125,16 +125,14 @@ pub struct WireResponse {
 
 impl WireHead {
     /// `None` for a status that is not HTTP.
-    pub(super) fn new(status: u16, headers: &HeaderMap) -> Option<Self> {
-        Some(Self {
-            status: StatusCode::from_u16(status).ok()?,
-            headers: headers.clone(),
-        })
+    pub(super) fn new(status: u16, headers: Arc<HeaderMap>) -> Option<Self> {
+        let status = StatusCode::from_u16(status).ok()?;
+        Some(Self { status, headers })
     }
 }
 
 impl WireResponse {
-    pub(super) fn new(status: u16, headers: &HeaderMap, body: Vec<Bytes>) -> Option<Arc<Self>> {
+    pub(super) fn new(status: u16, headers: Arc<HeaderMap>, body: Vec<Bytes>) -> Option<Arc<Self>> {
         let head = WireHead::new(status, headers)?;
         Some(Arc::new(Self { head, body }))
     }
@@ -153,7 +151,7 @@ impl WireResponse {
         Self {
             head: WireHead {
                 status: self.head.status,
-                headers,
+                headers: Arc::new(headers),
             },
             body: self.body.clone(),
         }
@@ -193,6 +191,9 @@ impl WireHold {
     /// Adds bytes of a body, which is a stream of events or not.
     pub(super) fn push(&mut self, bytes: &[u8], streamed: bool) {
         self.streamed = streamed;
+        if !streamed {
+            return self.held.extend_from_slice(bytes);
+        }
         // an event ends at a blank line, whose first byte may be in the bytes before
         let from = self.held.len().saturating_sub(3);
         self.held.extend_from_slice(bytes);
@@ -222,9 +223,16 @@ impl WireHold {
 
 /// The position after the last blank line.
 fn last_event_end(bytes: &[u8]) -> Option<usize> {
-    let ends: [&[u8]; 3] = [b"\n\n", b"\n\r\n", b"\r\r"];
-    let end = |end: &&[u8]| memchr::memmem::rfind(bytes, end).map(|at| at + end.len());
-    ends.iter().filter_map(end).max()
+    let ends_blank_line = |at: &usize| {
+        let before = bytes.get(..*at).unwrap_or_default();
+        match bytes.get(*at) {
+            Some(b'\n') => before.ends_with(b"\n") || before.ends_with(b"\n\r"),
+            _ => before.ends_with(b"\r"),
+        }
+    };
+    memchr::memrchr2_iter(b'\n', b'\r', bytes)
+        .find(ends_blank_line)
+        .map(|at| at + 1)
 }
 
 /// The response that the calls of a flight read.

@@ -1,5 +1,7 @@
 //! Responses to clients: the upstream's bytes, or an error of the dialect.
 
+use std::borrow::Cow;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -32,12 +34,24 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 /// Waits for the beginning of a call's response, and passes the rest on as it comes.
 pub(super) async fn reply(mut call: CallStream, dialect: Dialect) -> Response<ReplyBody> {
     let first = call.next_wire().await;
-    let facts = facts(&call);
     let mut response = match first {
         Some((head, bytes)) => {
-            let mut response = Response::new(Passing::new(call, dialect, bytes).boxed_unsync());
+            let mut response = Response::new(());
             copy_head(&mut response, &head);
-            response
+            add_facts(response.headers_mut(), &call);
+            // an answer that is complete is sent with its length
+            let mut read = vec![bytes];
+            return match poll_fn(|cx| Poll::Ready(call.poll_next_wire(cx))).await {
+                Poll::Ready(None) if call.end().is_some_and(|end| end.is_ok()) => {
+                    response.map(|()| full(read.pop().unwrap_or_default()))
+                }
+                next => {
+                    if let Poll::Ready(Some((_, bytes))) = next {
+                        read.insert(0, bytes);
+                    }
+                    response.map(|()| Passing::new(call, dialect, read).boxed_unsync())
+                }
+            };
         }
         None => {
             if let Some(Err(error)) = call.end() {
@@ -50,11 +64,11 @@ pub(super) async fn reply(mut call: CallStream, dialect: Dialect) -> Response<Re
             }
         }
     };
-    response.headers_mut().extend(facts);
+    add_facts(response.headers_mut(), &call);
     response
 }
 
-fn copy_head(response: &mut Response<ReplyBody>, head: &WireHead) {
+fn copy_head<B>(response: &mut Response<B>, head: &WireHead) {
     *response.status_mut() = head.status;
     let headers = response.headers_mut();
     *headers = end_to_end(&head.headers);
@@ -62,28 +76,25 @@ fn copy_head(response: &mut Response<ReplyBody>, head: &WireHead) {
     headers.remove(SHOULD_RETRY);
 }
 
-/// The headers that say what seawall did.
-fn facts(call: &CallStream) -> HeaderMap {
+/// Adds the headers that say what seawall did.
+fn add_facts(headers: &mut HeaderMap, call: &CallStream) {
     let (attempts, queued) = call.attempts();
     let used = match call.cache_use() {
-        CacheUse::Hit => "hit".to_owned(),
-        CacheUse::Replayed => "hit; repeated idempotency key".to_owned(),
-        CacheUse::Shared => "shared".to_owned(),
-        CacheUse::Semantic => "semantic".to_owned(),
-        CacheUse::Miss(reason) => format!("miss; {}", reason.brief()),
-        CacheUse::Bypass(reason) => format!("bypass; {}", reason.brief()),
-        CacheUse::None => "bypass".to_owned(),
+        CacheUse::Hit => Cow::Borrowed("hit"),
+        CacheUse::Replayed => Cow::Borrowed("hit; repeated idempotency key"),
+        CacheUse::Shared => Cow::Borrowed("shared"),
+        CacheUse::Semantic => Cow::Borrowed("semantic"),
+        CacheUse::Miss(reason) => Cow::Owned(format!("miss; {}", reason.brief())),
+        CacheUse::Bypass(reason) => Cow::Owned(format!("bypass; {}", reason.brief())),
+        CacheUse::None => Cow::Borrowed("bypass"),
     };
-    let facts = [
-        ("x-seawall-call", call.call().0.to_string()),
-        ("x-seawall-cache", used),
-        ("x-seawall-attempts", attempts.to_string()),
-        ("x-seawall-queue-ms", queued.as_millis().to_string()),
-    ];
-    facts
-        .into_iter()
-        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)))
-        .collect()
+    if let Ok(used) = HeaderValue::try_from(&*used) {
+        headers.insert("x-seawall-cache", used);
+    }
+    headers.insert("x-seawall-call", call.call().0.into());
+    headers.insert("x-seawall-attempts", attempts.into());
+    let queued = u64::try_from(queued.as_millis()).unwrap_or(u64::MAX);
+    headers.insert("x-seawall-queue-ms", queued.into());
 }
 
 /// The response to a request that did not become a call.
@@ -202,17 +213,18 @@ pub(super) fn page(text: &'static str) -> Response<ReplyBody> {
 struct Passing {
     call: CallStream,
     dialect: Dialect,
-    first: Option<Bytes>,
+    /// Bytes that were read before the response began, in reverse.
+    read: Vec<Bytes>,
     /// True once the stream is broken.
     broken: bool,
 }
 
 impl Passing {
-    fn new(call: CallStream, dialect: Dialect, first: Bytes) -> Self {
+    fn new(call: CallStream, dialect: Dialect, read: Vec<Bytes>) -> Self {
         Self {
             call,
             dialect,
-            first: Some(first),
+            read,
             broken: false,
         }
     }
@@ -243,8 +255,8 @@ impl Body for Passing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+        if let Some(bytes) = self.read.pop() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         if self.broken {
             return Poll::Ready(Some(Err(Broken)));

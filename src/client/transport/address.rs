@@ -19,8 +19,11 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+use http::uri::InvalidUri;
+use http::{StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 /// Endpoints that a URL copied from a manual may end in.
 const ENDPOINTS: [&str; 3] = ["/chat/completions", "/embeddings", "/models"];
@@ -67,11 +70,7 @@ impl Address {
 
     /// The URL of an endpoint such as `chat/completions`.
     pub(crate) fn url(&self, endpoint: &str) -> Url {
-        let base = match &self.versioned {
-            Some(versioned) if self.is_versioned.get() == Some(&true) => versioned,
-            _ => &self.base,
-        };
-        below(base, endpoint)
+        below(self.base_at(Place::Known), endpoint)
     }
 
     /// The URL of a path that is not part of the API, such as `/health` of llama-server: beside `/v1`.
@@ -82,6 +81,27 @@ impl Address {
         url.set_path(&format!("{root}{path}"));
         url.set_query(None);
         url
+    }
+
+    /// The address of an endpoint at a place, with the query of a request.
+    pub(super) fn uri(&self, place: Place, endpoint: &str, query: Option<&str>) -> Result<Uri, InvalidUri> {
+        let base = self.base_at(place);
+        let stem = &base[..Position::AfterPath];
+        let queries = [base.query(), query].into_iter().flatten();
+        let mut text = format!("{}/{endpoint}", stem.trim_end_matches('/'));
+        for (query, mark) in queries.zip(['?', '&']) {
+            text.push(mark);
+            text.push_str(query);
+        }
+        Uri::from_maybe_shared(Bytes::from(text))
+    }
+
+    fn base_at(&self, place: Place) -> &Url {
+        let versioned = self.versioned.as_ref().filter(|_| match place {
+            Place::Known => self.is_versioned.get() == Some(&true),
+            Place::Versioned => true,
+        });
+        versioned.unwrap_or(&self.base)
     }
 
     /// Sends a request to an endpoint, and where that is missing, once more to `/v1` below the base.
@@ -97,12 +117,28 @@ impl Address {
     where
         F: Future<Output = reqwest::Result<reqwest::Response>>,
     {
+        let send = |place| send(below(self.base_at(place), endpoint));
+        self.send_at(method, send, reqwest::Response::status).await
+    }
+
+    /// The same as [`send`](Self::send) for another client. `status` reads the status of a response.
+    pub(super) async fn send_at<F, R, E>(
+        &self,
+        method: &http::Method,
+        send: impl Fn(Place) -> F,
+        status: impl Fn(&R) -> StatusCode,
+    ) -> Result<R, E>
+    where
+        F: Future<Output = Result<R, E>>,
+    {
+        // web servers answer 405 to a POST
+        let is_missing = |response: &R| matches!(status(response).as_u16(), 404 | 405);
         // asked before: another request may find the place while this one is under way
         let is_unknown = self.is_versioned.get().is_none();
-        let first = send(self.url(endpoint)).await?;
-        let Some(versioned) = self.versioned.as_ref().filter(|_| is_unknown) else {
+        let first = send(Place::Known).await?;
+        if !is_unknown || self.versioned.is_none() {
             return Ok(first);
-        };
+        }
         // a list of models is no proof: some servers have it at both places
         let decide = |is_versioned| {
             if *method == http::Method::POST {
@@ -113,7 +149,7 @@ impl Address {
             decide(false);
             return Ok(first);
         }
-        match send(below(versioned, endpoint)).await {
+        match send(Place::Versioned).await {
             Ok(second) if !is_missing(&second) => {
                 decide(true);
                 Ok(second)
@@ -154,9 +190,13 @@ pub(crate) fn add_query(url: &mut Url, query: &str) {
     url.set_query(Some(&joined));
 }
 
-/// Returns true if the server has no such endpoint. Web servers answer 405 to a POST.
-fn is_missing(response: &reqwest::Response) -> bool {
-    matches!(response.status().as_u16(), 404 | 405)
+/// The base below which an endpoint is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The base as given, or `/v1` below it once a request has found its endpoint there.
+    Known,
+    /// `/v1` below the base, if it may be meant.
+    Versioned,
 }
 
 /// Returns true if a segment of the path is a version: `v1`, `v1beta`, `V4`.

@@ -1,12 +1,14 @@
-//! Errors of reqwest as kinds of [`SendError`] and [`BodyError`].
+//! Errors of HTTP clients as kinds of [`SendError`] and [`BodyError`].
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
+
+use hyper_util::client::legacy;
 
 use super::{BodyError, SendError, SendErrorKind};
 
-/// All causes, joined: reqwest's own text hides them.
-fn causes(error: &reqwest::Error) -> String {
+/// All causes, joined: the clients' own texts hide them.
+fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -20,7 +22,7 @@ fn causes(error: &reqwest::Error) -> String {
 }
 
 /// The innermost I/O error among the causes.
-fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     let mut source = error.source();
     let mut kind = None;
     while let Some(cause) = source {
@@ -34,47 +36,12 @@ fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
 
 /// The kind of a failed request; `proxy` is the proxy it went through.
 pub(crate) fn send_error(error: &reqwest::Error, proxy: Option<&str>) -> SendError {
-    let detail = causes(error);
-    let io = io_kind(error);
-    let lower = detail.to_lowercase();
-    let kind = if error.is_connect() {
-        match io {
-            Some(io::ErrorKind::ConnectionRefused) => SendErrorKind::Refused,
-            _ if error.is_timeout() => SendErrorKind::ConnectTimeout,
-            _ if error.is_dns() || lower.contains("dns error") => {
-                let unknown = ["not known", "no address associated", "nodename nor servname"];
-                if unknown.iter().any(|words| lower.contains(words)) {
-                    SendErrorKind::DnsUnknown
-                } else {
-                    SendErrorKind::DnsTemporary
-                }
-            }
-            _ if lower.contains("certificate")
-                || lower.contains("corruptmessage")
-                || lower.contains("invalidcontenttype") =>
-            {
-                SendErrorKind::TlsConfig
-            }
-            _ if lower.contains("tls") || lower.contains("handshake") => SendErrorKind::TlsHandshake,
-            _ => SendErrorKind::Unreachable,
-        }
-    } else if error.is_timeout() {
-        SendErrorKind::ConnectTimeout
-    } else if [
-        "invalid http",
-        "invalid header",
-        "invalid content-length",
-        "invalid transfer-encoding",
-        "unexpected transfer-encoding",
-        "message head is too large",
-    ]
-    .iter()
-    .any(|words| lower.contains(words))
-    {
-        SendErrorKind::Framing
-    } else {
-        SendErrorKind::Reset
+    let failed = Failed {
+        connecting: error.is_connect(),
+        timed_out: error.is_timeout(),
+        resolving: error.is_dns(),
     };
+    let SendError { kind, detail } = failed.classify(error);
     let Some(proxy) = proxy else {
         return SendError { kind, detail };
     };
@@ -91,7 +58,71 @@ pub(crate) fn send_error(error: &reqwest::Error, proxy: Option<&str>) -> SendErr
     }
 }
 
-pub(super) fn body_error(error: &reqwest::Error) -> BodyError {
+/// The kind of a request that failed without TLS and proxy.
+pub(super) fn plain_send_error(error: &legacy::Error) -> SendError {
+    let failed = Failed {
+        connecting: error.is_connect(),
+        timed_out: io_kind(error) == Some(io::ErrorKind::TimedOut),
+        resolving: false,
+    };
+    failed.classify(error)
+}
+
+/// What an HTTP client says of its error.
+struct Failed {
+    connecting: bool,
+    timed_out: bool,
+    resolving: bool,
+}
+
+impl Failed {
+    fn classify(&self, error: &(dyn Error + 'static)) -> SendError {
+        let detail = causes(error);
+        let kind = self.kind(&detail, io_kind(error));
+        SendError { kind, detail }
+    }
+
+    fn kind(&self, detail: &str, io: Option<io::ErrorKind>) -> SendErrorKind {
+        let lower = detail.to_lowercase();
+        if !self.connecting {
+            let is_framing = [
+                "invalid http",
+                "invalid header",
+                "invalid content-length",
+                "invalid transfer-encoding",
+                "unexpected transfer-encoding",
+                "message head is too large",
+            ];
+            return match () {
+                () if self.timed_out => SendErrorKind::ConnectTimeout,
+                () if is_framing.iter().any(|words| lower.contains(words)) => SendErrorKind::Framing,
+                () => SendErrorKind::Reset,
+            };
+        }
+        match io {
+            Some(io::ErrorKind::ConnectionRefused) => SendErrorKind::Refused,
+            _ if self.timed_out => SendErrorKind::ConnectTimeout,
+            _ if self.resolving || lower.contains("dns error") => {
+                let unknown = ["not known", "no address associated", "nodename nor servname"];
+                if unknown.iter().any(|words| lower.contains(words)) {
+                    SendErrorKind::DnsUnknown
+                } else {
+                    SendErrorKind::DnsTemporary
+                }
+            }
+            _ if lower.contains("certificate")
+                || lower.contains("corruptmessage")
+                || lower.contains("invalidcontenttype") =>
+            {
+                SendErrorKind::TlsConfig
+            }
+            _ if lower.contains("tls") || lower.contains("handshake") => SendErrorKind::TlsHandshake,
+            _ => SendErrorKind::Unreachable,
+        }
+    }
+}
+
+pub(super) fn body_error(error: &(dyn Error + 'static)) -> BodyError {
     BodyError {
         reset: io_kind(error) == Some(io::ErrorKind::ConnectionReset),
         detail: causes(error),

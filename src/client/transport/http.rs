@@ -1,21 +1,27 @@
-//! The transport over the network: HTTP/1.1 with reqwest.
+//! The transport over the network: HTTP/1.1 with reqwest, and with hyper alone to servers on this machine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http_body_util::{BodyDataStream, Full};
 use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::address::{Address, add_query, host_of, is_loopback};
-use super::failure::{body_error, send_error};
+use super::failure::{body_error, plain_send_error, send_error};
 use super::header::{ExtraHeader, HeaderError, add_headers, credential_id, secrets};
-use super::{ApiKey, AttemptRequest, Response, SendError, SendErrorKind, Transport};
+use super::plain::PlainClient;
+use super::{ApiKey, AttemptRequest, BodyStream, Response, SendError, SendErrorKind, Transport};
 use crate::event::UpstreamInfo;
 use crate::text::SafeText;
+
+/// Servers close idle connections, some after 5 s: they are closed here first, before one dies under a request.
+pub(super) const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// The endpoint of chat completions.
 const CHAT: &str = "chat/completions";
@@ -85,12 +91,14 @@ pub enum TransportSetupError {
     Client(#[from] reqwest::Error),
 }
 
-/// The transport over the network: HTTP/1.1 with reqwest.
+/// The transport over the network: HTTP/1.1 with reqwest, and with hyper alone to servers on this machine.
 #[derive(Clone, Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
     /// The client with kept connections, where `client` keeps none.
     keeping: Option<reqwest::Client>,
+    /// The clients without and with kept connections for a server on this machine.
+    plain: Option<[PlainClient; 2]>,
     keep_alive: Arc<KeepAlive>,
     address: Address,
     proxy: Option<String>,
@@ -109,7 +117,13 @@ impl HttpTransport {
     /// `extra_roots` cannot be read.
     pub fn new(config: &HttpConfig) -> Result<Self, TransportSetupError> {
         let address = Address::new(&config.base);
-        let keeping = if is_kept(config) {
+        let plain = if is_plain(&config.base) {
+            let defaults = default_headers(config)?;
+            Some([false, true].map(|keep| PlainClient::new(&defaults, config.connect_timeout, keep)))
+        } else {
+            None
+        };
+        let keeping = if is_kept(config) || plain.is_some() {
             None
         } else {
             Some(client_builder(config)?.build()?)
@@ -118,7 +132,8 @@ impl HttpTransport {
         Ok(Self {
             client: client_for(config)?.build()?,
             keeping,
-            keep_alive: Arc::default(),
+            plain,
+            keep_alive: Arc::new(KeepAlive::new(is_kept(config))),
             keys: secrets(config.api_key.as_ref(), &config.headers, &config.base),
             credential_id: credential_id(config.api_key.as_ref(), &config.headers),
             info: UpstreamInfo {
@@ -179,64 +194,121 @@ impl HttpTransport {
         Ok((status, body))
     }
 
-    /// The client for the next request.
-    fn client(&self) -> &reqwest::Client {
-        let keeping = self.keeping.as_ref().filter(|_| self.keep_alive.is_safe());
-        keeping.unwrap_or(&self.client)
-    }
-
     fn send_error(&self, error: &reqwest::Error) -> SendError {
         send_error(error, self.proxy.as_deref())
     }
-}
 
-impl Transport for HttpTransport {
-    async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {
-        let wire = request.wire.as_deref();
-        let (method, endpoint) = wire.map_or((&Method::POST, CHAT), |wire| {
-            (&wire.method, wire.endpoint.as_str())
-        });
-        let post = |mut url: Url| {
-            if let Some(query) = wire.and_then(|wire| wire.query.as_deref()) {
+    /// The headers of an attempt besides the default ones.
+    fn headers(&self, request: &AttemptRequest) -> HeaderMap {
+        let mut headers = request
+            .wire
+            .as_ref()
+            .map_or_else(HeaderMap::new, |wire| wire.headers.clone());
+        if self.tag_attempts
+            && let Ok(number) = HeaderValue::try_from(format!("{}.{}", request.call.0, request.attempt))
+        {
+            headers.insert("x-seawall-attempt", number);
+        }
+        if self.info.simulated
+            && let Ok(key) = HeaderValue::try_from(request.idempotency_key.as_str())
+        {
+            headers.append("idempotency-key", key);
+        }
+        headers
+    }
+
+    /// Sends with hyper alone.
+    async fn send_plain(
+        &self,
+        client: &PlainClient,
+        request: &AttemptRequest,
+    ) -> Result<Response, SendError> {
+        let (method, endpoint, query) = target(request);
+        let send = |place| {
+            let made = self.address.uri(place, endpoint, query).map(|uri| {
+                let mut made = Request::new(Full::new(body_of(request)));
+                *made.method_mut() = method.clone();
+                *made.uri_mut() = uri;
+                *made.headers_mut() = self.headers(request);
+                made
+            });
+            async move {
+                let made = made.map_err(|error| SendError {
+                    kind: SendErrorKind::Framing,
+                    detail: format!("{endpoint} cannot be part of an address: {error}"),
+                })?;
+                client.send(made).await.map_err(|error| plain_send_error(&error))
+            }
+        };
+        let response = self.address.send_at(method, send, http::Response::status).await?;
+        let (head, body) = response.into_parts();
+        let body = BodyDataStream::new(body).map_err(|error| body_error(&error));
+        self.response(head.status.as_u16(), head.headers, Box::pin(body))
+    }
+
+    /// Sends with reqwest.
+    async fn send_any(&self, request: &AttemptRequest) -> Result<Response, SendError> {
+        let (method, endpoint, query) = target(request);
+        let keeping = self.keeping.as_ref().filter(|_| self.keep_alive.is_safe());
+        let client = keeping.unwrap_or(&self.client);
+        let send = |mut url: Url| {
+            if let Some(query) = query {
                 add_query(&mut url, query);
             }
-            let mut builder = self.client().request(method.clone(), url);
-            if let Some(wire) = wire {
-                builder = builder.headers(wire.headers.clone());
-            }
-            if !matches!(*method, Method::GET | Method::HEAD) {
-                builder = builder.body(request.body.clone());
-            }
-            if self.tag_attempts {
-                let number = format!("{}.{}", request.call.0, request.attempt);
-                builder = builder.header("x-seawall-attempt", number);
-            }
-            if self.info.simulated {
-                builder = builder.header("idempotency-key", &request.idempotency_key);
-            }
-            builder.send()
+            let request_of = client.request(method.clone(), url).headers(self.headers(request));
+            request_of.body(body_of(request)).send()
         };
-        let sent = self.address.send(method, endpoint, post).await;
+        let sent = self.address.send(method, endpoint, send).await;
         let mut response = sent.map_err(|error| self.send_error(&error))?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
+        let body = response.bytes_stream().map_err(|error| body_error(&error));
+        self.response(status, headers, Box::pin(body))
+    }
+
+    fn response(&self, status: u16, headers: HeaderMap, body: BodyStream) -> Result<Response, SendError> {
         self.keep_alive.learn(&headers);
-        // RFC 9112 section 6.3: it may be response splitting, which reqwest accepts silently. Dropping the
-        // response closes the connection
+        // RFC 9112 section 6.3: it may be response splitting, which hyper accepts silently. Dropping the body closes
+        // the connection
         if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
             return Err(SendError {
                 kind: SendErrorKind::Framing,
                 detail: "both Content-Length and Transfer-Encoding".into(),
             });
         }
-        let body = response
-            .bytes_stream()
-            .map(|chunk| chunk.map_err(|error| body_error(&error)));
         Ok(Response {
             status,
             headers,
-            body: Box::pin(body),
+            body,
         })
+    }
+}
+
+/// Method, endpoint and query of an attempt.
+fn target(request: &AttemptRequest) -> (&Method, &str, Option<&str>) {
+    match request.wire.as_deref() {
+        Some(wire) => (&wire.method, &wire.endpoint, wire.query.as_deref()),
+        None => (&Method::POST, CHAT, None),
+    }
+}
+
+/// The body of an attempt; empty where none may be sent.
+fn body_of(request: &AttemptRequest) -> Bytes {
+    match target(request).0 {
+        &Method::GET | &Method::HEAD => Bytes::new(),
+        _ => request.body.clone(),
+    }
+}
+
+impl Transport for HttpTransport {
+    async fn send(&self, request: AttemptRequest) -> Result<Response, SendError> {
+        match &self.plain {
+            Some([once, keeping]) => {
+                let client = if self.keep_alive.is_safe() { keeping } else { once };
+                self.send_plain(client, &request).await
+            }
+            None => self.send_any(&request).await,
+        }
     }
 
     fn info(&self) -> UpstreamInfo {
@@ -263,6 +335,11 @@ struct KeepAlive(AtomicU8);
 impl KeepAlive {
     const SAFE: u8 = 1;
     const UNSAFE: u8 = 2;
+
+    /// `is_safe`: the server is known to close none.
+    fn new(is_safe: bool) -> Self {
+        Self(AtomicU8::new(u8::from(is_safe)))
+    }
 
     /// True once a response has come, and none looked like one of llama-server.
     fn is_safe(&self) -> bool {
@@ -307,6 +384,22 @@ fn client_builder(config: &HttpConfig) -> Result<reqwest::ClientBuilder, Transpo
             host: host_of(&config.base),
         });
     }
+    let roots = config
+        .extra_roots
+        .iter()
+        .map(|root| reqwest::Certificate::from_der(root));
+    let builder = http_client(&config.base)
+        .default_headers(default_headers(config)?)
+        .connect_timeout(config.connect_timeout)
+        .pool_idle_timeout(POOL_IDLE);
+    if is_plain(&config.base) {
+        return Ok(builder);
+    }
+    Ok(builder.tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// The headers of each request that does not set them itself.
+fn default_headers(config: &HttpConfig) -> Result<HeaderMap, TransportSetupError> {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // no compression: no bomb is decoded by accident, and a stream arrives as it is written
@@ -322,19 +415,7 @@ fn client_builder(config: &HttpConfig) -> Result<reqwest::ClientBuilder, Transpo
         headers.insert(header::AUTHORIZATION, value);
     }
     add_headers(&mut headers, &config.headers, config.api_key.as_ref())?;
-    let roots = config
-        .extra_roots
-        .iter()
-        .map(|root| reqwest::Certificate::from_der(root));
-    let builder = http_client(&config.base)
-        .default_headers(headers)
-        .connect_timeout(config.connect_timeout)
-        // servers close idle connections, some after 5 s: close them first, before one dies under a request
-        .pool_idle_timeout(Duration::from_secs(4));
-    if is_plain(&config.base) {
-        return Ok(builder);
-    }
-    Ok(builder.tls_certs_merge(roots.collect::<Result<Vec<_>, _>>()?))
+    Ok(headers)
 }
 
 /// A client builder with everything disabled that would hide an attempt or send a key elsewhere. The proxies of the
