@@ -68,7 +68,7 @@ pub(super) fn plain_send_error(error: &legacy::Error) -> SendError {
     failed.classify(error)
 }
 
-/// What an HTTP client says of its error.
+/// The statements of an HTTP client about its error.
 struct Failed {
     connecting: bool,
     timed_out: bool,
