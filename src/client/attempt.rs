@@ -72,12 +72,15 @@ impl<T: Transport, O: Observer> Core<T, O> {
             flight.lock().wire.error =
                 WireResponse::new(status, Arc::new(headers.clone()), vec![body.clone().into()]);
         }
-        let mut failure = self.classify(&Observed::Response {
+        let observed = Observed::Response {
             status,
             headers: &headers,
             body: &body,
             wall_seconds: unix_seconds(),
-        });
+        };
+        // of the gateway's clients, each sends its own
+        let key_name = request.secrets.first().map(|key| key.name.as_str());
+        let mut failure = self.classify_with(key_name, &observed);
         failure.message = request.redact(failure.message);
         if failure.class == FailureClass::NotFound
             && let Some(unlisted) = self.unlisted_model()
@@ -119,11 +122,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
 
     /// Classifies what was observed, with the key redacted in the message.
     pub(super) fn classify(&self, observed: &Observed<'_>) -> Failure {
+        self.classify_with(self.transport.key_name(), observed)
+    }
+
+    /// The same where this key was sent.
+    fn classify_with(&self, key_name: Option<&str>, observed: &Observed<'_>) -> Failure {
         let info = self.transport.info();
         let upstream = Upstream {
             host: &info.host,
             model: info.model.as_deref(),
-            key_name: self.transport.key_name(),
+            key_name,
         };
         let mut failure = classify::classify(&upstream, observed);
         failure.message = self.transport.redact(failure.message);

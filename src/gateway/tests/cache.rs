@@ -149,6 +149,7 @@ async fn a_key_is_in_no_event_and_gateway_keys_stay_here() {
     }
     let written = serde_json::to_string(&house.rig.events()).unwrap();
     assert!(!written.contains("canary"), "{written}");
+    assert!(written.contains("rejected the key in authorization"), "{written}");
     house.done().await;
 
     let house = House::guarded(quick(), GatewayLimits::default(), keys(), []).await;
