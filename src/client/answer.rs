@@ -159,10 +159,23 @@ impl Answer {
         chunks
     }
 
+    /// The same for the cache. The fields of an answer whose bytes pass unchanged are in these bytes.
+    pub(super) fn to_stored(&self) -> Self {
+        let mut stored = self.clone();
+        stored.fate = Fate::Hit;
+        if stored.wire.is_some() {
+            stored.fields = Value::Null;
+        }
+        stored
+    }
+
     /// Bytes that it takes in the cache.
     pub(crate) fn stored_bytes(&self) -> u64 {
-        let wire = self.wire.as_ref().map_or(0, |wire| wire.size());
-        (self.to_json().to_string().len() + self.shown.len() + wire + size_of::<Self>()) as u64
+        let content = match &self.wire {
+            Some(wire) => wire.size() + self.text.len() + self.reasoning.len() + self.refusal.len(),
+            None => self.to_json().to_string().len(),
+        };
+        (content + self.shown.len() + size_of::<Self>()) as u64
     }
 }
 

@@ -279,10 +279,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let owner = flight.lock().subscribers.first().cloned()?;
         let value = CachedAnswer {
             call: owner.call,
-            answer: Arc::new(Answer {
-                fate: Fate::Hit,
-                ..answer.clone()
-            }),
+            answer: Arc::new(answer.to_stored()),
             took: now.since(owner.started_at),
         };
         if let Some(client_key) = &request.client_key {
@@ -294,7 +291,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         if !(guards.policy.cache.enabled && request.storable) {
             return None;
         }
-        let bytes = Cache::<CachedAnswer>::entry_bytes(&flight.request_key, answer.stored_bytes());
+        let stored_bytes = value.answer.stored_bytes();
+        let bytes = Cache::<CachedAnswer>::entry_bytes(&flight.request_key, stored_bytes);
         let candidate = StoreCandidate {
             finish: answer.finish,
             bytes,
@@ -313,7 +311,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
         let stored = guards
             .cache
-            .put(now, flight.request_key.clone(), value, answer.stored_bytes());
+            .put(now, flight.request_key.clone(), value, stored_bytes);
         if stored.expired > 0 {
             self.emit_evicted(guards, EvictReason::Expired, stored.expired);
         }

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::transport::{ApiKey, is_secret_name};
@@ -83,11 +83,7 @@ impl WireRequest {
             (false, _) => String::new(),
             (true, options) => format!(" stream {}", options.unwrap_or_default()),
         };
-        let scope = |name| {
-            self.headers
-                .get(name)
-                .map_or(&[][..], http::HeaderValue::as_bytes)
-        };
+        let scope = |name| self.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
         let scopes = [
             "openai-organization",
             "openai-project",
@@ -142,18 +138,20 @@ impl WireResponse {
         self.body.iter().map(Bytes::len).sum()
     }
 
-    /// The same for the cache: request ids, dates and limits of an old response would mislead.
+    /// The same for the cache, without what it would keep in memory for nothing: the buffers of its pieces. Without
+    /// request ids, dates and limits too, which would mislead.
     pub(super) fn stored(&self) -> Self {
         let mut headers = HeaderMap::new();
         if let Some(kind) = self.head.headers.get(header::CONTENT_TYPE) {
-            headers.insert(header::CONTENT_TYPE, kind.clone());
+            // a value of its own: this one is a part of the whole head
+            headers.extend(HeaderValue::from_bytes(kind.as_bytes()).map(|kind| (header::CONTENT_TYPE, kind)));
         }
         Self {
             head: WireHead {
                 status: self.head.status,
                 headers: Arc::new(headers),
             },
-            body: self.body.clone(),
+            body: vec![self.body.concat().into()],
         }
     }
 }

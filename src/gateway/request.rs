@@ -67,7 +67,13 @@ pub(super) fn endpoint(path: &str) -> Result<&str, Rejection> {
     let endpoint = path
         .strip_prefix("/v1/")
         .or_else(|| BARE.contains(&bare).then_some(bare));
-    endpoint.filter(|endpoint| !endpoint.is_empty()).ok_or_else(|| {
+    // the upstream might resolve it to a path outside of its API
+    let climbs = |endpoint: &str| {
+        let mut segments = endpoint.split(['/', '\\']);
+        segments.any(|segment| segment.to_ascii_lowercase().replace("%2e", ".") == "..")
+    };
+    let is_inside = |endpoint: &&str| !endpoint.is_empty() && !climbs(endpoint);
+    endpoint.filter(is_inside).ok_or_else(|| {
         let message = format!("no endpoint {path}: the base URL of this gateway ends in /v1");
         Rejection::new(StatusCode::NOT_FOUND, "seawall_not_found", message)
     })

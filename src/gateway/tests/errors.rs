@@ -154,11 +154,14 @@ async fn other_paths_pass_below_v1_and_nowhere_else() {
     let house = House::new([Step::Fail(SendErrorKind::Reset)]).await;
     let failed = house.send(&post("/v1/audio/speech", "", "{}")).await;
     assert_eq!((failed.status, house.sent()), (502, 1));
-    let outside = house.send(&post("/admin", "", "{}")).await;
-    assert_eq!(
-        (outside.status, outside.code().as_str()),
-        (404, "seawall_not_found")
-    );
+    for path in ["/admin", "/v1/../admin", "/v1/files/%2E%2e/%2e./admin", "/v1/"] {
+        let outside = house.send(&post(path, "", "{}")).await;
+        assert_eq!(
+            (outside.status, outside.code().as_str()),
+            (404, "seawall_not_found"),
+            "{path}"
+        );
+    }
     assert_eq!(house.sent(), 1);
     house.done().await;
 }
