@@ -66,7 +66,7 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 
 /// The empty state, with the keys that send a first call.
 fn welcome(view: &View<'_>, width: u16) -> Vec<ChatRow> {
-    const BURSTS: &str = "Burst calls are listed under 8 Calls.";
+    const OTHERS: &str = "Other calls are listed under 8 Calls.";
     let none = if view.ui.typing() {
         "No questions yet. Type one and press Enter."
     } else {
@@ -75,7 +75,7 @@ fn welcome(view: &View<'_>, width: u16) -> Vec<ChatRow> {
     let texts: &[(&str, Role)] = if view.ui.playback.is_some() {
         &[
             ("No questions in this recording.", Role::Muted),
-            (BURSTS, Role::Muted),
+            (OTHERS, Role::Muted),
         ]
     } else if view.state.calls.totals.started == 0 {
         &[
@@ -85,7 +85,7 @@ fn welcome(view: &View<'_>, width: u16) -> Vec<ChatRow> {
             ("     why do retries need jitter?", Role::Muted),
         ]
     } else {
-        &[(none, Role::Muted), (BURSTS, Role::Muted)]
+        &[(none, Role::Muted), (OTHERS, Role::Muted)]
     };
     let columns = usize::from(width.saturating_sub(INDENT));
     let mut rows = Vec::new();
