@@ -37,7 +37,7 @@ pub use answer_reader::{AnswerReader, BodyEnd, ReadProblem};
 pub use embedder::HttpEmbedder;
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
-pub use stream::CallStream;
+pub use stream::{CallStream, SharedWork};
 pub(crate) use transport::{
     Address, add_query, end_to_end, host_of, http_client, is_loopback, is_private, is_secret_name,
     without_secrets,

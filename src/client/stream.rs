@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::answer::{Answer, CallError, Chunk};
 use super::flight::{Flight, FlightEnd, Piece};
 use super::wire::CacheUse;
 use crate::event::CallId;
+use crate::time::Clock;
 
 /// Cancellation of a call by its caller.
 pub(super) trait Unsubscribe: Send + Sync {
@@ -24,6 +25,48 @@ pub(super) trait Unsubscribe: Send + Sync {
 
 /// The work of a flight that no other call can join: its only reader runs it, which spares a task and its wake-ups.
 pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Work that its reader runs. Ends it on time while its reader waits for a client that reads slowly.
+#[derive(Clone)]
+pub struct SharedWork {
+    flight: Arc<Flight>,
+    /// `None` once it has ended.
+    work: Arc<Mutex<Option<Work>>>,
+}
+
+impl fmt::Debug for SharedWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedWork").finish_non_exhaustive()
+    }
+}
+
+impl SharedWork {
+    fn lock(&self) -> MutexGuard<'_, Option<Work>> {
+        // work that has panicked is dropped with its connection
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs the work as far as it goes.
+    pub fn run(&self, cx: &mut Context<'_>) {
+        let mut slot = self.lock();
+        if let Some(work) = &mut *slot
+            && work.as_mut().poll(cx).is_ready()
+        {
+            *slot = None;
+        }
+    }
+
+    /// Waits until the work is to end: by the deadline of its call, or because that was cancelled.
+    pub fn due(&self, clock: Clock) -> impl Future<Output = ()> + Send + use<> {
+        let (abandoned, deadline) = (self.flight.abandoned.clone(), self.flight.next_deadline());
+        async move {
+            tokio::select! {
+                () = abandoned.cancelled() => {}
+                () = clock.sleep_until(deadline) => {}
+            }
+        }
+    }
+}
 
 /// The handle of a call. Read the answer by chunks, with [`CallStream::next`] or as a [`Stream`], or as a whole
 /// with [`CallStream::finish`]. Dropping it before the end cancels the call.
@@ -51,8 +94,8 @@ enum Source {
         read: usize,
         end: Option<Arc<FlightEnd>>,
         unsubscribe: Arc<dyn Unsubscribe>,
-        /// The work, unless a task runs it. Behind a lock that is never taken, so that a stream can be shared.
-        work: Option<Mutex<Work>>,
+        /// The work, unless a task runs it.
+        work: Option<SharedWork>,
     },
 }
 
@@ -81,6 +124,10 @@ impl CallStream {
         cache_use: CacheUse,
         work: Option<Work>,
     ) -> Self {
+        let work = work.map(|work| SharedWork {
+            flight: Arc::clone(&flight),
+            work: Arc::new(Mutex::new(Some(work))),
+        });
         Self {
             call,
             source: Source::Running {
@@ -88,21 +135,25 @@ impl CallStream {
                 read: 0,
                 end: None,
                 unsubscribe,
-                work: work.map(Mutex::new),
+                work,
             },
             cache_use,
             read_wire: 0,
         }
     }
 
+    /// The work of the flight, if this stream runs it.
+    pub fn work(&self) -> Option<&SharedWork> {
+        match &self.source {
+            Source::Running { work, .. } => work.as_ref(),
+            Source::Ended { .. } => None,
+        }
+    }
+
     /// Runs the work of the flight as far as it goes, if this stream has it.
-    fn work(&mut self, cx: &mut Context<'_>) {
-        if let Source::Running { work: slot, .. } = &mut self.source
-            && let Some(work) = slot
-            && let Ok(work) = work.get_mut()
-            && work.as_mut().poll(cx).is_ready()
-        {
-            *slot = None;
+    fn run(&self, cx: &mut Context<'_>) {
+        if let Some(work) = self.work() {
+            work.run(cx);
         }
     }
 
@@ -169,7 +220,7 @@ impl CallStream {
             Source::Running { flight, .. } => !flight.has_wire(read),
         };
         if is_due {
-            self.work(cx);
+            self.run(cx);
         }
         let next = match &mut self.source {
             Source::Ended { end, .. } => end.as_ref().ok().and_then(|answer| {
@@ -207,7 +258,7 @@ impl CallStream {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<FlightEnd> {
-        self.work(cx);
+        self.run(cx);
         Poll::Ready(match &mut self.source {
             Source::Ended { end, .. } => end.clone().map(Arc::unwrap_or_clone),
             Source::Running { end: Some(end), .. } => end.as_ref().clone(),
@@ -223,7 +274,7 @@ impl Stream for CallStream {
     type Item = Chunk;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        self.work(cx);
+        self.run(cx);
         let call = self.call;
         Poll::Ready(match &mut self.source {
             Source::Ended { chunks, end } => {
@@ -258,14 +309,20 @@ impl FusedStream for CallStream {
 
 impl Drop for CallStream {
     fn drop(&mut self) {
-        if let Source::Running {
+        let Source::Running {
             flight,
-            end: None,
+            end,
             unsubscribe,
+            work,
             ..
         } = &self.source
-        {
+        else {
+            return;
+        };
+        if end.is_none() {
             unsubscribe.leave(self.call, flight);
         }
+        let unfinished = work.as_ref().and_then(|work| work.lock().take());
+        drop(unfinished);
     }
 }

@@ -145,13 +145,15 @@ async fn connection<T: Transport, O: Observer>(
         limit: limits.write_time,
         clock: server.env.clock,
         timer: None,
+        due: None,
         head: Arc::clone(&head),
         flush: Arc::clone(&flush),
     });
     let service = service_fn(move |request| {
         let (server, head, flush) = (Arc::clone(&server), Arc::clone(&head), Arc::clone(&flush));
         async move {
-            let response = serve_request(&server, request, &head).await;
+            let mut response = serve_request(&server, request, &head).await;
+            flush.set_work(response.extensions_mut().remove());
             Ok::<_, Infallible>(response.map(|body| Flushed::new(body, flush)))
         }
     });
@@ -264,13 +266,17 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Option<Bytes>, hype
     Ok((total <= limit).then(|| bytes.freeze()))
 }
 
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A connection whose writes fail once the other side has taken nothing for a while.
 struct Writing {
     stream: TcpStream,
     limit: Duration,
     clock: Clock,
     /// Runs while a write waits.
-    timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    timer: Option<Waiting>,
+    /// Waits for the end of the call while a write waits.
+    due: Option<Waiting>,
     head: Arc<RawHead>,
     flush: Arc<Flush>,
 }
@@ -278,15 +284,30 @@ struct Writing {
 impl Writing {
     fn timed<V>(&mut self, polled: Poll<io::Result<V>>, cx: &mut Context<'_>) -> Poll<io::Result<V>> {
         if polled.is_ready() {
-            self.timer = None;
+            (self.timer, self.due) = (None, None);
             return polled;
         }
+        self.end_call(cx);
         let (clock, limit) = (self.clock, self.limit);
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(async move { clock.sleep(limit).await }));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl Writing {
+    /// Ends the call whose body waits, once its deadline has passed or it was cancelled.
+    fn end_call(&mut self, cx: &mut Context<'_>) {
+        let Some(work) = self.flush.work() else { return };
+        let clock = self.clock;
+        let due = self.due.get_or_insert_with(|| Box::pin(work.due(clock)));
+        if due.as_mut().poll(cx).is_ready() {
+            self.due = None;
+            self.flush.set_work(None);
+            work.run(cx);
+        }
     }
 }
 

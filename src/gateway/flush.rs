@@ -1,19 +1,28 @@
+//! What a body and its connection know of each other.
+//!
 //! The end of a broken stream. hyper drops the bytes that it has not written when a body fails: the error of the body
 //! waits until the connection has taken all of them, also of a client that reads slowly.
+//!
+//! The end of a call. hyper asks for no more of a body while its client takes nothing: the connection ends the work of
+//! the call at its deadline, and when it is cancelled.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::reply::{Broken, ReplyBody};
+use crate::client::SharedWork;
 
-/// The state of the flush that the body of a connection waits for.
-#[derive(Debug, Default)]
-pub(super) struct Flush(AtomicU8);
+/// The state of the flush that the body of a connection waits for, and the work of its call.
+#[derive(Default)]
+pub(super) struct Flush {
+    state: AtomicU8,
+    work: Mutex<Option<SharedWork>>,
+}
 
 impl Flush {
     const WANTED: u8 = 1;
@@ -22,16 +31,26 @@ impl Flush {
     /// hyper flushes once it has written everything. Wakes the connection if its body waits for that.
     pub(super) fn flushed(&self, cx: &Context<'_>) {
         let (from, to, order) = (Self::WANTED, Self::DONE, Ordering::Relaxed);
-        if self.0.compare_exchange(from, to, order, order).is_ok() {
+        if self.state.compare_exchange(from, to, order, order).is_ok() {
             cx.waker().wake_by_ref();
         }
     }
 
+    /// Sets the work of the call whose body is sent.
+    pub(super) fn set_work(&self, work: Option<SharedWork>) {
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = work;
+    }
+
+    /// The work of the call whose body is sent, if its connection runs it.
+    pub(super) fn work(&self) -> Option<SharedWork> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn poll(&self) -> Poll<()> {
-        if self.0.load(Ordering::Relaxed) == Self::DONE {
+        if self.state.load(Ordering::Relaxed) == Self::DONE {
             return Poll::Ready(());
         }
-        self.0.store(Self::WANTED, Ordering::Relaxed);
+        self.state.store(Self::WANTED, Ordering::Relaxed);
         Poll::Pending
     }
 }
@@ -50,6 +69,12 @@ impl Flushed {
             flush,
             error: None,
         }
+    }
+}
+
+impl Drop for Flushed {
+    fn drop(&mut self) {
+        self.flush.set_work(None);
     }
 }
 

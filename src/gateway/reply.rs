@@ -49,6 +49,9 @@ pub(super) async fn reply(mut call: CallStream, dialect: Dialect) -> Response<Re
                     if let Poll::Ready(Some((_, bytes))) = next {
                         read.insert(0, bytes);
                     }
+                    if let Some(work) = call.work() {
+                        response.extensions_mut().insert(work.clone());
+                    }
                     response.map(|()| Passing::new(call, dialect, read).boxed_unsync())
                 }
             };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::rig::{Client, House, cold, post, quick};
 use crate::client::tests::rig::millis;
 use crate::client::tests::script::{Part, Reply};
-use crate::event::Fate;
+use crate::event::{Fate, Origin};
 use crate::gateway::{Credentials, Gateway, GatewayConfig, GatewayError, GatewayLimits, KeyRing};
 
 /// A gateway with small limits.
@@ -276,6 +276,37 @@ async fn a_client_that_never_reads_is_dropped_and_its_upstream_cancelled() {
         "and with the flight its bytes"
     );
     drop(client);
+    house.done().await;
+}
+
+/// hyper asks for no more of a body meanwhile, and no task runs the work of a call that is not shared.
+#[tokio::test]
+async fn a_call_ends_by_its_deadline_and_by_a_stop_while_its_client_reads_nothing() {
+    let mut policy = quick();
+    policy.timeouts.max_response_bytes = 64 << 20;
+    let word = "x".repeat(256 << 10);
+    let flood = || {
+        (0..100)
+            .fold(Reply::stream(), |reply, _| reply.word(&word))
+            .part(Part::Hang)
+    };
+    let house = House::with(policy, GatewayLimits::default(), [flood().into(), flood().into()]).await;
+    let body = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"a"}]}"#;
+    let mut late = house.connect().await;
+    let deadline = "x-seawall-deadline: 1\r\n";
+    late.write(&post("/v1/chat/completions", deadline, body)).await;
+    house.until(|rig| rig.fates() == [Fate::Interrupted]).await;
+    let mut stopped = house.connect().await;
+    stopped.write(&post("/v1/chat/completions", "", body)).await;
+    stopped.read_until("xxx").await;
+    house.rig.client.cancel(Origin::Gateway, |_| true);
+    house
+        .until(|rig| rig.fates().len() == 2 && rig.upstream.open() == 0)
+        .await;
+    assert_eq!(house.rig.fates(), [Fate::Interrupted, Fate::Cancelled]);
+    let received = late.rest().await;
+    assert!(!received.complete && received.body.contains("seawall_stream_broken"));
+    drop(stopped);
     house.done().await;
 }
 
