@@ -155,9 +155,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             EventKind::CallStarted {
                 origin: context.origin,
                 user: context.user.clone(),
-                prompt: self
-                    .transport
-                    .redact(SafeText::excerpt(&request.last_user_text(), 400)),
+                prompt: self.redact_all(SafeText::excerpt(&request.last_user_text(), 400), wire),
                 fingerprint: key.fingerprint().to_string().into(),
                 prompt_tokens,
                 deadline,
@@ -180,9 +178,14 @@ impl<T: Transport, O: Observer> Core<T, O> {
 
     /// The name of a model that has no breaker yet, without the keys.
     fn new_model(&self, name: &str, wire: Option<&Arc<WireRequest>>) -> Option<ModelName> {
+        ModelName::new(&self.redact_all(SafeText::new(name), wire))
+    }
+
+    /// The text without the keys of the transport and those that the client sent.
+    fn redact_all(&self, text: SafeText, wire: Option<&Arc<WireRequest>>) -> SafeText {
         let of_client = wire.into_iter().flat_map(|wire| wire.keys());
-        let name = of_client.fold(SafeText::new(name), |name, key| key.redact(name));
-        ModelName::new(&self.transport.redact(name))
+        let text = of_client.fold(text, |text, key| key.redact(text));
+        self.transport.redact(text)
     }
 
     /// The reason why this call cannot be made at all.

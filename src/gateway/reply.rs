@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame};
 
 use super::request::Rejection;
-use crate::client::{CacheUse, CallError, CallStream, WireHead, end_to_end};
+use crate::client::{CacheUse, CallError, CallStream, WireHead, WireResponse, end_to_end};
 use crate::dialect::{Dialect, ErrorText};
 use crate::event::{FailureClass, Fate, Phase};
 
@@ -117,7 +117,10 @@ pub(super) fn rejection(rejection: &Rejection, dialect: Dialect) -> Response<Rep
 /// The response to a call without an answer: the upstream's own error if it is final, otherwise one of seawall.
 fn error_response(error: &CallError, retry_in: Option<Duration>, dialect: Dialect) -> Response<ReplyBody> {
     let failure = &error.failure;
-    if let Some(upstream) = error.response.as_deref().filter(|_| failure.status.is_some()) {
+    // another protocol must not begin on the client's connection: `101 Switching Protocols`
+    let passes =
+        |upstream: &&WireResponse| failure.status.is_some() && !upstream.head.status.is_informational();
+    if let Some(upstream) = error.response.as_deref().filter(passes) {
         let body: Bytes = upstream.body.concat().into();
         let mut response = Response::new(full(body));
         copy_head(&mut response, &upstream.head);

@@ -144,7 +144,10 @@ async fn a_key_is_in_no_event_and_gateway_keys_stay_here() {
     let house = House::new(steps).await;
     for _ in 0..3 {
         house
-            .chat("Authorization: Bearer zz-ana-canary\r\n", &cold("a", true))
+            .chat(
+                "Authorization: Bearer zz-ana-canary\r\n",
+                &cold("my key is zz-ana-canary", true),
+            )
             .await;
     }
     let written = serde_json::to_string(&house.rig.events()).unwrap();

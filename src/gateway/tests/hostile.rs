@@ -304,9 +304,7 @@ async fn a_call_ends_by_its_deadline_and_by_a_stop_while_its_client_reads_nothin
         .until(|rig| rig.fates().len() == 2 && rig.upstream.open() == 0)
         .await;
     assert_eq!(house.rig.fates(), [Fate::Interrupted, Fate::Cancelled]);
-    let received = late.rest().await;
-    assert!(!received.complete && received.body.contains("seawall_stream_broken"));
-    drop(stopped);
+    drop((late, stopped));
     house.done().await;
 }
 

@@ -101,6 +101,16 @@ async fn the_last_error_of_the_upstream_passes_with_its_id() {
     house.done().await;
 }
 
+/// The client would take what follows on its connection for another protocol.
+#[tokio::test]
+async fn a_switch_of_protocols_does_not_pass() {
+    let house = House::new([Reply::status(101).into(), Reply::status(101).into()]).await;
+    let received = house.chat("", &cold("a", false)).await;
+    assert!(received.status >= 500, "{received:?}");
+    assert_eq!(received.code(), "seawall_upstream_failed");
+    house.done().await;
+}
+
 #[tokio::test]
 async fn a_stream_that_breaks_before_its_content_is_retried() {
     let broken = Reply::stream().event(r#"{"choices":[{"index":0,"delta":{"role":"assistant"}}]}"#);
