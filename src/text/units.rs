@@ -89,7 +89,10 @@ pub(crate) fn clock(since_start: Duration, hours: bool) -> String {
 
 /// A number with its noun: `1 call`, `3 calls`, `2 tries`, `4 matches`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
-    match noun.strip_suffix('y') {
+    match noun
+        .strip_suffix('y')
+        .filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']))
+    {
         _ if number == 1 => format!("1 {noun}"),
         Some(stem) => format!("{number} {stem}ies"),
         None if noun.ends_with("ch") => format!("{number} {noun}es"),
@@ -311,9 +314,10 @@ mod tests {
                 count(1, "try"),
                 count(2, "try"),
                 count(0, "call"),
-                count(2, "match")
+                count(2, "match"),
+                count(0, "key")
             ],
-            ["1 try", "2 tries", "0 calls", "2 matches"]
+            ["1 try", "2 tries", "0 calls", "2 matches", "0 keys"]
         );
         assert_eq!(
             [0.1 + 0.2, -0.0, 12.0, 0.0004].map(number),
