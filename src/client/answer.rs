@@ -193,7 +193,7 @@ pub struct CallError {
     /// The response headers of the last attempt, raw; `None` if it had no response. The status is that of the
     /// failure.
     pub headers: Option<Arc<HeaderMap>>,
-    /// The unchanged error response of the last attempt, if the bytes of the call pass unchanged; at most 64 KiB of body.
+    /// The unchanged error response of the last attempt, if the bytes of the call pass unchanged; at most 1 MiB of body.
     pub response: Option<Arc<WireResponse>>,
 }
 

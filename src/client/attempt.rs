@@ -21,6 +21,8 @@ use crate::time::{Clock, Timestamp, unix_seconds};
 
 /// Bounds on the reading of an error body.
 const ERROR_BODY_BYTES: usize = 64 << 10;
+/// The same for an error that passes on unchanged.
+const PASSED_ERROR_BYTES: usize = 1 << 20;
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
 impl<T: Transport, O: Observer> Core<T, O> {
@@ -67,7 +69,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
             headers,
             body,
         } = response;
-        let body = self.read_some(body).await;
+        let limit = match request.wire {
+            Some(_) => PASSED_ERROR_BYTES,
+            None => ERROR_BODY_BYTES,
+        };
+        let body = self.read_some(body, limit).await;
         if request.wire.is_some() {
             flight.lock().wire.error =
                 WireResponse::new(status, Arc::new(headers.clone()), vec![body.clone().into()]);
@@ -75,7 +81,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let observed = Observed::Response {
             status,
             headers: &headers,
-            body: &body,
+            body: body.get(..ERROR_BODY_BYTES).unwrap_or(&body),
             wall_seconds: unix_seconds(),
         };
         // of the gateway's clients, each sends its own
@@ -102,11 +108,11 @@ impl<T: Transport, O: Observer> Core<T, O> {
         UpstreamHealth::Ready { models }.unlisted(model.as_str())
     }
 
-    /// Reads the beginning of a body that is needed for a message only.
-    async fn read_some(&self, mut body: BodyStream) -> Vec<u8> {
+    /// Reads at most `limit` bytes of the body of an error.
+    async fn read_some(&self, mut body: BodyStream, limit: usize) -> Vec<u8> {
         let give_up_at = self.env.clock.now() + ERROR_BODY_TIME;
         let mut bytes = Vec::new();
-        while bytes.len() < ERROR_BODY_BYTES {
+        while bytes.len() < limit {
             tokio::select! {
                 biased;
                 read = body.next() => match read {
@@ -116,7 +122,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 () = self.env.clock.sleep_until(give_up_at) => break,
             }
         }
-        bytes.truncate(ERROR_BODY_BYTES);
+        bytes.truncate(limit);
         bytes
     }
 

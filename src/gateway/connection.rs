@@ -183,7 +183,7 @@ async fn serve_request<T: Transport, O: Observer>(
     let has_length = head.take_has_length();
     let path = request.uri().path();
     let dialect = request::dialect(request.method(), request::endpoint(path).unwrap_or_default());
-    if path == "/health" && request.method() == Method::GET {
+    if path == "/health" && matches!(*request.method(), Method::GET | Method::HEAD) {
         return reply::page("{\"status\":\"ok\"}");
     }
     if has_length && request.headers().contains_key(header::TRANSFER_ENCODING) {

@@ -1,4 +1,4 @@
-//! What a body and its connection know of each other.
+//! Knowledge that a body and its connection share.
 //!
 //! The end of a broken stream. hyper drops the bytes that it has not written when a body fails: the error of the body
 //! waits until the connection has taken all of them, also of a client that reads slowly.

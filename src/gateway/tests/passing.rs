@@ -99,6 +99,11 @@ async fn the_last_error_of_the_upstream_passes_with_its_id() {
     assert!(received.body.contains("no such field"));
     assert_eq!(received.header("x-should-retry"), Some("false"));
     house.done().await;
+    let long = "no such field ".repeat(10_000);
+    let house = House::new([error(400, "invalid_request_error", &long).into()]).await;
+    let received = house.chat("", &cold("a", false)).await;
+    assert!(received.body.contains(&long), "{} bytes", received.body.len());
+    house.done().await;
 }
 
 /// The client would take what follows on its connection for another protocol.
