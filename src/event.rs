@@ -34,7 +34,7 @@ pub use kind::EventKind;
 pub use level::BucketLevel;
 pub use limit::{Constraint, LimitLevels, LimitReject, UserLevels};
 pub use load::{Load, MAX_RUNNING, read_load, read_share};
-pub use model::ModelName;
+pub use model::{MAX_MODELS, ModelName};
 pub use semantic::{NearestPrompt, Objection, SemanticGuard, SemanticMiss};
 pub use upstream::{SimulatorPace, UpstreamHealth, UpstreamInfo};
 pub(crate) use whatif::NOT_EVALUATED;

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::bounded_name;
 use crate::text::SafeText;
 
+/// The most models with a circuit breaker of their own, because clients choose the names. Further ones share one.
+pub const MAX_MODELS: usize = 64;
+
 /// The model that a call asks for: one line of printable text. Each model has a circuit breaker of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "SafeText")]

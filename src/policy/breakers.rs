@@ -12,12 +12,10 @@
 use std::time::Duration;
 
 use super::breaker::{Acquired, Breaker, Permit, SettledPermit, Transition};
-use crate::event::{BreakerMode, BreakerState, ModelName, MoveReason, Sample};
+use crate::event::{BreakerMode, BreakerState, MAX_MODELS, ModelName, MoveReason, Sample};
 use crate::settings::BreakerSettings;
 use crate::time::Timestamp;
 
-/// The most models with a breaker of their own.
-pub const MAX_MODELS: usize = 64;
 /// The time after which the breaker of a model gives way to that of another one.
 pub const UNUSED: Duration = Duration::from_mins(10);
 

@@ -5,10 +5,7 @@ use std::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
 use super::{BreakerView, Calls};
-use crate::event::{BreakerState, Event, EventKind, Fate, ModelName, MoveReason, WindowCounts};
-
-/// Models followed. Whatever comes beyond counts for the breaker that the others share, as in the client.
-const MAX_MODELS: usize = 64;
+use crate::event::{BreakerState, Event, EventKind, Fate, MAX_MODELS, ModelName, MoveReason, WindowCounts};
 
 /// The breakers of all models, at least one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -201,6 +198,7 @@ impl BreakersView {
         }
         let known = |one: &ModelBreaker| one.model.as_ref() == model;
         let place = self.more.iter().position(known);
+        // as in the client
         if place.is_none() && model.is_some() && self.more.len() >= MAX_MODELS {
             return self.of(None);
         }

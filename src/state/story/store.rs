@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use super::step::{BreakerOpening, Ended, Refused, Started, StepKind};
 use super::{Step, Story, from_event};
 use crate::event::{
-    AttemptResult, BreakerState, CallId, Event, EventKind, FlightId, ModelName, MoveReason, Origin,
+    AttemptResult, BreakerState, CallId, Event, EventKind, FlightId, MAX_MODELS, ModelName, MoveReason,
+    Origin,
 };
 use crate::time::Timestamp;
 
@@ -34,8 +35,6 @@ const MAX_FINISHED: usize = 512;
 const MAX_CHAT: usize = 50;
 /// Steps of a call, and of a flight; the oldest are dropped first.
 const MAX_STEPS: usize = 256;
-/// Models whose breaker is followed: as many as the client has breakers.
-const MAX_BREAKERS: usize = 65;
 /// Stories dropped per event, at most.
 const SWEEP: usize = 8;
 /// A stream counts as silent after this gap, if the gap is also four times the mean time per chunk
@@ -62,7 +61,8 @@ pub struct StoryStore {
     bytes: usize,
     /// Running calls up to this one have lost their steps to the limit.
     swept: Option<CallId>,
-    /// Those of the models that were called, at most [`MAX_BREAKERS`].
+    /// Those of the models that were called, and the one that others share; at most [`MAX_MODELS`] and one. The one
+    /// that moved last is the last.
     breakers: Vec<Breaker>,
     scope: Retention,
 }
@@ -330,12 +330,16 @@ impl StoryStore {
     /// Takes the breaker of a model out, to be put back.
     fn take_breaker(&mut self, model: Option<&ModelName>) -> Breaker {
         let known = self.breakers.iter().position(|one| one.model.as_ref() == model);
-        let known = known.map(|place| self.breakers.swap_remove(place));
-        self.breakers.truncate(MAX_BREAKERS - 1);
-        known.unwrap_or_else(|| Breaker {
+        if let Some(place) = known {
+            return self.breakers.remove(place);
+        }
+        if self.breakers.len() > MAX_MODELS {
+            self.breakers.remove(0);
+        }
+        Breaker {
             model: model.cloned(),
             ..Breaker::default()
-        })
+        }
     }
 
     /// The breaker of a model as it is, remembered from now on.

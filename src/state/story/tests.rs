@@ -7,14 +7,14 @@ use super::store::MAX_BYTES;
 use super::{CallRanking, Step, StepKind, Story, StoryStore};
 use crate::event::{
     BreakerState, BucketLevel, CallId, Constraint, DiffKind, Event, EventKind, FailureClass, Fate, FieldDiff,
-    FlightId, LimitLevels, LimitReject, MissReason, MoveReason, NearMiss, NearestPrompt, Objection, Origin,
-    SemanticGuard, SemanticMiss, WindowCounts,
+    FlightId, LimitLevels, LimitReject, MAX_MODELS, MissReason, ModelName, MoveReason, NearMiss,
+    NearestPrompt, Objection, Origin, SemanticGuard, SemanticMiss, WindowCounts,
 };
 use crate::openai::Usage;
 use crate::settings::{FaultKind, Policy};
 use crate::state::fixture::{
-    Story as Tale, admitted, attempt, delta, ended, failed, first_token, fold, moved, queued, retry, session,
-    settled, started, succeeded,
+    Story as Tale, admitted, attempt, delta, ended, failed, first_token, fold, moved, moved_model, queued,
+    retry, session, settled, started, succeeded,
 };
 use crate::time::Timestamp;
 
@@ -271,6 +271,30 @@ fn a_follower_has_the_steps_of_the_flight_while_subscribed() {
     assert!(third.to_string().contains("[#2] took over from #1"), "{third}");
     // the call that left has no later steps
     assert!(!story(&tale, 1).to_string().contains("complete"));
+}
+
+/// As many models as have a breaker, and then another one: the breaker that moved last is still known.
+#[test]
+fn the_latest_opening_is_remembered_among_many_models() {
+    let mut tale = Tale::begin();
+    let opens = |name: &str| {
+        let reason = MoveReason::FailureRate;
+        moved_model(name, BreakerState::Closed, BreakerState::Open, 1, reason)
+    };
+    for number in 0..MAX_MODELS {
+        tale.at(1.0).emit(0, opens(&format!("early-{number}")));
+    }
+    tale.at(2.0).emit(0, opens("latest"));
+    tale.at(2.0).emit(0, opens("another"));
+    tale.at(4.0).call(5, Origin::Chat);
+    let refused = EventKind::BreakerRefused {
+        model: ModelName::new("latest"),
+        until: None,
+        window: WindowCounts::default(),
+    };
+    tale.emit(5, refused).emit(5, ended(Fate::CircuitOpen, 0, 0));
+    let text = story(&tale, 5).to_string();
+    assert!(text.contains("refused latest: opened 2.00s ago"), "{text}");
 }
 
 #[test]
