@@ -8,9 +8,10 @@
 //!   upstream done ──> cache written, flight removed, subscribers notified: in that order
 //! ```
 //!
-//! The flight is a task of its own, not part of any caller, so a caller that leaves cancels only itself (moka,
-//! tower-resilience and Go's singleflight each pass the leader's cancellation on to its followers). Chunks go to
-//! an append-only log that each subscriber reads at its own pace. An error goes to the present subscribers and is
+//! A flight that others can join is a task of its own, not part of any caller, so a caller that leaves cancels only
+//! itself (moka, tower-resilience and Go's singleflight each pass the leader's cancellation on to its followers). A
+//! call of the gateway that no other can join runs its flight itself: see [`SharedWork`](super::SharedWork). Chunks go
+//! to an append-only log that each subscriber reads at its own pace. An error goes to the present subscribers and is
 //! not stored.
 
 use std::collections::BTreeMap;

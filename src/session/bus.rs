@@ -6,8 +6,8 @@
 //! subscribe --same lock--> (copy of the State, Tail): no event is missing between the two and none comes twice
 //! ```
 //!
-//! The state is brought up to date in batches: events in a row take less time than one by one between calls, because code and data
-//! stay in the processor's cache.
+//! The state is brought up to date in batches: events in a row take less time than one by one between calls, because
+//! code and data stay in the processor's cache.
 //!
 //! Producers never wait for a viewer. A viewer that falls behind by more than the ring is marked as lagged and
 //! subscribes again: it skips the events in between and continues from the current state. A consumer that needs

@@ -1,4 +1,5 @@
-//! The Breaker card, of the model whose breaker matters most: state and effect, the next step with its countdown, the last outcomes, and what opens it.
+//! The Breaker card, of the model whose breaker matters most: state and effect, the next step with its countdown, the
+//! last outcomes, and what opens it.
 
 use std::time::Duration;
 
