@@ -37,7 +37,7 @@ pub use answer_reader::{AnswerReader, BodyEnd, ReadProblem};
 pub use embedder::HttpEmbedder;
 pub use env::Env;
 pub use sse::{SseDecoder, SseItem, SseTooLong};
-pub use stream::{CallStream, SharedWork};
+pub use stream::CallStream;
 pub(crate) use transport::{
     Address, add_query, end_to_end, host_of, http_client, is_loopback, is_private, is_secret_name,
     without_secrets,
@@ -47,8 +47,9 @@ pub use transport::{
     Response, SendError, SendErrorKind, Transport, TransportSetupError,
 };
 
-pub(crate) use wire::holds_secret;
+pub(crate) use stream::SharedWork;
 pub use wire::{CacheUse, WireHead, WireRequest, WireResponse};
+pub(crate) use wire::{client_secrets, holds_secret};
 
 use completion::{Completion, panic_text};
 use flight::Flight;
@@ -228,8 +229,8 @@ impl<T: Transport, O: Observer> ResilientClient<T, O> {
             Shared::Started(flight) => flight,
         };
         drop(guards);
-        // the other layers run in the flight's own task. The semantic cache is the first of them: an embedding may
-        // take a while, identical calls share one, and a hit uses no guard
+        // the other layers run in the flight, after this returns. The semantic cache is the first of them: an embedding
+        // may take a while, identical calls share one, and a hit uses no guard
         self.core.start_flight(request, pending, flight)
     }
 
@@ -326,7 +327,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     Ok(Some(completion)) => completion,
                     // every call has its end already
                     Ok(None) => return,
-                    Err(panic) => Completion::Panicked(panic_text(panic.as_ref())),
+                    Err(panic) => {
+                        let text = panic_text(panic.as_ref());
+                        Completion::Panicked(request.redact(text.as_str().into()))
+                    }
                 },
             }
         };
@@ -338,7 +342,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     /// The semantic cache, then the upstream. Returns `None` if the flight was completed by a stored answer.
     async fn run_flight(&self, flight: &Arc<Flight>, request: &UpstreamRequest) -> Option<Completion> {
         let embedded = match &request.semantic {
-            Some(prompt) => match Box::pin(self.semantic_lookup(flight, prompt)).await {
+            Some(prompt) => match Box::pin(self.semantic_lookup(flight, &request.secrets, prompt)).await {
                 SemanticOutcome::Served => return None,
                 SemanticOutcome::Missed(embedded) => embedded,
             },

@@ -172,7 +172,10 @@ impl Answer {
     /// Bytes that it takes in the cache.
     pub(crate) fn stored_bytes(&self) -> u64 {
         let content = match &self.wire {
-            Some(wire) => wire.size() + self.text.len() + self.reasoning.len() + self.refusal.len(),
+            Some(wire) => {
+                let calls: usize = self.tool_calls.iter().map(|call| call.to_string().len()).sum();
+                wire.size() + self.text.len() + self.reasoning.len() + self.refusal.len() + calls
+            }
             None => self.to_json().to_string().len(),
         };
         (content + self.shown.len() + size_of::<Self>()) as u64
@@ -193,7 +196,8 @@ pub struct CallError {
     /// The response headers of the last attempt, raw; `None` if it had no response. The status is that of the
     /// failure.
     pub headers: Option<Arc<HeaderMap>>,
-    /// The unchanged error response of the last attempt, if the bytes of the call pass unchanged; at most 1 MiB of body.
+    /// The unchanged error response of the last attempt, if the bytes of the call pass unchanged. Its body has at most
+    /// 1 MiB.
     pub response: Option<Arc<WireResponse>>,
 }
 

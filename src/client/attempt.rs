@@ -85,7 +85,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
             wall_seconds: unix_seconds(),
         };
         // of the gateway's clients, each sends its own
-        let key_name = request.secrets.first().map(|key| key.name.as_str());
+        let of_client = || request.wire.as_ref()?.key_name();
+        let key_name = self.transport.key_name().or_else(of_client);
         let mut failure = self.classify_with(key_name, &observed);
         failure.message = request.redact(failure.message);
         if failure.class == FailureClass::NotFound

@@ -18,6 +18,7 @@ use crate::openai::Usage;
 use crate::policy::admission::{self, StoreCandidate};
 use crate::policy::cache::{Cache, PutOutcome};
 use crate::policy::classify;
+use crate::text::SafeText;
 use crate::time::{Clock, Timestamp};
 
 /// The end of a flight.
@@ -32,8 +33,8 @@ pub(super) enum Completion {
     Expired,
     /// No caller is left.
     Abandoned,
-    /// The task panicked, with this message: a bug.
-    Panicked(String),
+    /// The work panicked, with this message without keys: a bug.
+    Panicked(SafeText),
 }
 
 impl<T: Transport, O: Observer> Core<T, O> {
@@ -105,7 +106,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             let meant = |one: &&Subscriber| one.origin == origin && is_meant(one.call);
             for one in subscribers.iter().filter(meant) {
                 self.leave(one.call, &flight);
-                // the task of an abandoned flight ends its last call
+                // the work of an abandoned flight ends its last call
                 if !flight.abandoned.is_cancelled() {
                     let end = CallError {
                         fate: Fate::Cancelled,
@@ -152,12 +153,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         guards.remove_flight(flight);
         let mut log = flight.lock();
         if let Completion::Panicked(text) = &completion {
-            self.observer.emit(
-                None,
-                EventKind::TaskPanicked {
-                    text: self.transport.redact(text.as_str().into()),
-                },
-            );
+            self.observer
+                .emit(None, EventKind::TaskPanicked { text: text.clone() });
         }
         if let Completion::Hit(answer) = &completion {
             log.semantic_hit = true;
@@ -203,8 +200,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                     Failure::new(
                         FailureClass::Internal,
                         Phase::Ambiguous,
-                        self.transport
-                            .redact(format!("internal error in seawall: {text}").into()),
+                        format!("internal error in seawall: {text}"),
                     ),
                 )),
             };
@@ -357,7 +353,7 @@ impl<T: Transport, O: Observer> Unsubscribe for Core<T, O> {
             return;
         };
         if log.subscribers.len() == 1 {
-            // the last one: the flight's task releases its resources first, and then ends the call
+            // the last one: the work of the flight releases its resources first, and then ends the call
             guards.remove_flight(flight);
             flight.abandoned.cancel();
             return;

@@ -12,7 +12,7 @@ use super::flight::{Flight, FlightKey, Subscriber};
 use super::guards::{CachedAnswer, Guards};
 use super::semantic::SemanticPrompt;
 use super::stream::{CallStream, Work};
-use super::transport::{ApiKey, AttemptRequest, Transport};
+use super::transport::{ApiKey, AttemptRequest, Transport, redact_all};
 use super::wire::{CacheUse, WireRequest};
 use super::{CallContext, Core, sync};
 use crate::event::{
@@ -34,7 +34,7 @@ pub(super) struct UpstreamRequest {
     pub(super) body: Bytes,
     /// The request to pass on unchanged, if it is one.
     pub(super) wire: Option<Arc<WireRequest>>,
-    /// The keys of the transport and those that the client sent: no event may hold them.
+    /// See [`Pending::secrets`].
     pub(super) secrets: Vec<ApiKey>,
     /// True if another attempt may follow a failed one.
     pub(super) may_repeat: bool,
@@ -70,11 +70,11 @@ impl UpstreamRequest {
 
     /// The text with the keys redacted.
     pub(super) fn redact(&self, text: SafeText) -> SafeText {
-        self.secrets.iter().fold(text, |text, key| key.redact(text))
+        redact_all(&self.secrets, text)
     }
 
-    /// LLM tokens to reserve for each attempt: prompt and answer, of the answer no more than the buckets hold. Its limit
-    /// says how long it may be, which many clients set far above what it will be.
+    /// LLM tokens to reserve for each attempt: prompt and answer, of the answer no more than the buckets hold. Many
+    /// clients state a limit far above the length that answers have.
     pub(super) fn tokens(&self, policy: &Policy) -> u64 {
         let answer = self.answer_limit.unwrap_or(policy.limit.default_answer_tokens);
         let most = policy
@@ -91,6 +91,8 @@ pub(super) struct Pending {
     pub(super) context: CallContext,
     pub(super) key: RequestKey,
     pub(super) wire: Option<Arc<WireRequest>>,
+    /// The keys of the transport and those of the client: no event may hold them.
+    pub(super) secrets: Vec<ApiKey>,
     pub(super) model: Option<ModelName>,
     pub(super) cache_use: CacheUse,
     pub(super) started_at: Timestamp,
@@ -105,7 +107,7 @@ pub(super) struct Pending {
 pub(super) enum Shared {
     /// The call reads the flight of another one.
     Joined(CallStream),
-    /// The call owns a new flight, which is to be spawned.
+    /// The call owns a new flight, which is to be started.
     Started(Arc<Flight>),
 }
 
@@ -128,7 +130,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
             .model_name()
             .map(|name| (name, guards.breakers.name(name).cloned()));
         drop(guards);
-        let model = known.and_then(|(name, known)| known.or_else(|| self.new_model(name, wire)));
+        let of_client = wire.into_iter().flat_map(|wire| &wire.secrets);
+        let secrets: Vec<_> = self.transport.keys().iter().chain(of_client).cloned().collect();
+        let new = |name| ModelName::new(&redact_all(&secrets, SafeText::new(name)));
+        let model = known.and_then(|(name, known)| known.or_else(|| new(name)));
         let deadline = started_at
             + context
                 .deadline
@@ -155,7 +160,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             EventKind::CallStarted {
                 origin: context.origin,
                 user: context.user.clone(),
-                prompt: self.redact_all(SafeText::excerpt(&request.last_user_text(), 400), wire),
+                prompt: redact_all(&secrets, SafeText::excerpt(&request.last_user_text(), 400)),
                 fingerprint: key.fingerprint().to_string().into(),
                 prompt_tokens,
                 deadline,
@@ -167,6 +172,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             context,
             key,
             wire: wire.cloned(),
+            secrets,
             model,
             cache_use: CacheUse::None,
             started_at,
@@ -174,18 +180,6 @@ impl<T: Transport, O: Observer> Core<T, O> {
             prompt_tokens,
             repeatable,
         }
-    }
-
-    /// The name of a model that has no breaker yet, without the keys.
-    fn new_model(&self, name: &str, wire: Option<&Arc<WireRequest>>) -> Option<ModelName> {
-        ModelName::new(&self.redact_all(SafeText::new(name), wire))
-    }
-
-    /// The text without the keys of the transport and those that the client sent.
-    fn redact_all(&self, text: SafeText, wire: Option<&Arc<WireRequest>>) -> SafeText {
-        let of_client = wire.into_iter().flat_map(|wire| wire.keys());
-        let text = of_client.fold(text, |text, key| key.redact(text));
-        self.transport.redact(text)
     }
 
     /// The reason why this call cannot be made at all.
@@ -292,7 +286,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 Some(self.end_immediately(pending, Ok(answer)))
             }
             Err(reason) => {
-                let nearest = self.nearest(guards, pending, reason);
+                let nearest = nearest(guards, pending, reason);
                 self.observer
                     .emit(Some(*call), EventKind::CacheMissed { reason, nearest });
                 pending.cache_use = CacheUse::Miss(reason);
@@ -301,30 +295,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         }
     }
 
-    /// The stored request most similar to one that was never stored. Expired and evicted ones need no other
-    /// explanation.
-    fn nearest(&self, guards: &Guards, pending: &Pending, reason: MissReason) -> Option<Box<NearMiss>> {
-        match reason {
-            MissReason::NeverSeen | MissReason::Collision => {}
-            MissReason::Expired | MissReason::Evicted => return None,
-        }
-        let (stored, CachedAnswer { call, .. }) = guards.cache.nearest(&pending.key)?;
-        let difference = near_miss::diff(&pending.key, stored)?;
-        let redacted = |diff: FieldDiff| FieldDiff {
-            field: self.transport.redact(diff.field),
-            how: diff.how,
-            here: self.transport.redact(diff.here),
-            stored: self.transport.redact(diff.stored),
-        };
-        Some(Box::new(NearMiss {
-            source: *call,
-            prompt: self.transport.redact(difference.prompt),
-            differs: difference.differs.into_iter().map(redacted).collect(),
-            fields: difference.fields,
-        }))
-    }
-
-    /// Joins the flight of an identical call, or registers a new flight that is yet to be spawned.
+    /// Joins the flight of an identical call, or registers a new flight that is yet to be started.
     pub(super) fn share(self: &Arc<Self>, guards: &mut Guards, pending: &Pending) -> Shared {
         let Pending { call, context, .. } = pending;
         let subscriber = Subscriber {
@@ -396,6 +367,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             context,
             repeatable,
             wire,
+            secrets,
             model,
             cache_use,
             prompt_tokens,
@@ -417,10 +389,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             breaker_model: model,
             body,
             may_repeat: wire.as_ref().is_none_or(|wire| wire.may_repeat()),
-            secrets: {
-                let of_client = wire.iter().flat_map(|wire| wire.keys());
-                self.transport.keys().iter().cloned().chain(of_client).collect()
-            },
+            secrets,
             wire,
             idempotency_key: call_key(self.env.seed, call),
             user: context.user,
@@ -444,6 +413,29 @@ impl<T: Transport, O: Observer> Core<T, O> {
         };
         CallStream::running(call, flight, Arc::clone(self) as Arc<_>, cache_use, work)
     }
+}
+
+/// The stored request most similar to one that was never stored. Expired and evicted ones need no other
+/// explanation.
+fn nearest(guards: &Guards, pending: &Pending, reason: MissReason) -> Option<Box<NearMiss>> {
+    match reason {
+        MissReason::NeverSeen | MissReason::Collision => {}
+        MissReason::Expired | MissReason::Evicted => return None,
+    }
+    let (stored, CachedAnswer { call, .. }) = guards.cache.nearest(&pending.key)?;
+    let difference = near_miss::diff(&pending.key, stored)?;
+    let redacted = |diff: FieldDiff| FieldDiff {
+        field: redact_all(&pending.secrets, diff.field),
+        how: diff.how,
+        here: redact_all(&pending.secrets, diff.here),
+        stored: redact_all(&pending.secrets, diff.stored),
+    };
+    Some(Box::new(NearMiss {
+        source: *call,
+        prompt: redact_all(&pending.secrets, difference.prompt),
+        differs: difference.differs.into_iter().map(redacted).collect(),
+        fields: difference.fields,
+    }))
 }
 
 /// The route of a cache key.

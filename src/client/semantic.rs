@@ -1,4 +1,4 @@
-//! The semantic cache in the client: between single flight and the guards, in the flight's own task.
+//! The semantic cache in the client: between single flight and the guards, the first layer of a flight.
 //!
 //! ```text
 //! embed (with a time limit) -> search (under the index's lock) -> choose (no lock) -> serve (under the guards' lock)
@@ -17,7 +17,7 @@ use super::flight::Flight;
 use super::guards::{CachedAnswer, Guards};
 use super::layers::{Pending, route};
 use super::sync::MutexGuard;
-use super::transport::Transport;
+use super::transport::{ApiKey, Transport, redact_all};
 use super::wire::CacheUse;
 use crate::dialect::Dialect;
 use crate::event::{CallId, EventKind, EvictReason, NearestPrompt, Objection, Observer, SemanticMiss};
@@ -82,6 +82,20 @@ struct Candidate {
     threshold: f64,
 }
 
+impl Candidate {
+    /// The candidate as events show it, without these keys.
+    fn nearest_prompt(&self, secrets: &[ApiKey], objection: Option<Objection>) -> NearestPrompt {
+        let prompt = self.key.prompt().unwrap_or_default();
+        NearestPrompt {
+            source: self.stored.call,
+            prompt: redact_all(secrets, SafeText::excerpt(&prompt, EXCERPT)),
+            similarity: self.near.similarity,
+            threshold: self.threshold,
+            objection,
+        }
+    }
+}
+
 /// The result of going through the candidates.
 enum Choice {
     Served,
@@ -116,6 +130,8 @@ impl Miss {
 struct SemanticLookup<'a> {
     flight: &'a Flight,
     text: &'a str,
+    /// See [`Pending::secrets`].
+    secrets: &'a [ApiKey],
     started_at: Timestamp,
     /// Threshold and use of guards, as they were when the lookup began.
     threshold: f64,
@@ -149,32 +165,33 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// Looks for the answer to a similar prompt, and completes the flight with it if it may be served.
-    pub(super) async fn semantic_lookup(&self, flight: &Flight, prompt: &SemanticPrompt) -> SemanticOutcome {
+    pub(super) async fn semantic_lookup(
+        &self,
+        flight: &Flight,
+        secrets: &[ApiKey],
+        prompt: &SemanticPrompt,
+    ) -> SemanticOutcome {
         let started_at = self.env.clock.now();
-        let SemanticPrompt::Text { partition, text } = prompt else {
-            self.emit_miss(flight, started_at, Miss::early(SemanticMiss::Ineligible, None));
-            return SemanticOutcome::Missed(None);
+        let missed = |miss| {
+            self.emit_miss(flight, secrets, started_at, miss);
+            SemanticOutcome::Missed(None)
         };
-        let mut vector = match self.embed(text).await {
+        let SemanticPrompt::Text { partition, text } = prompt else {
+            return missed(Miss::early(SemanticMiss::Ineligible, None));
+        };
+        let mut vector = match self.embed(text, secrets).await {
             Ok(vector) => vector,
-            Err((reason, detail)) => {
-                self.emit_miss(flight, started_at, Miss::early(reason, Some(detail)));
-                return SemanticOutcome::Missed(None);
-            }
+            Err((reason, detail)) => return missed(Miss::early(reason, Some(detail))),
         };
         if !normalise(&mut vector) {
             let detail = "the embedding of this prompt is all zero".to_owned();
-            self.emit_miss(
-                flight,
-                started_at,
-                Miss::early(SemanticMiss::Ineligible, Some(detail)),
-            );
-            return SemanticOutcome::Missed(None);
+            return missed(Miss::early(SemanticMiss::Ineligible, Some(detail)));
         }
         let policy = Arc::clone(&self.lock().policy);
         let lookup = SemanticLookup {
             flight,
             text,
+            secrets,
             started_at,
             threshold: policy.semantic.effective_threshold(),
             guards: policy.semantic.guards,
@@ -204,7 +221,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
                         nearest,
                         ..Miss::early(reason, None)
                     };
-                    self.emit_miss(flight, started_at, miss);
+                    self.emit_miss(flight, secrets, started_at, miss);
                     break None;
                 }
             }
@@ -218,7 +235,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
     }
 
     /// Embeds a prompt within `semantic.timeout`. Fails at once while the embedder is held off.
-    async fn embed(&self, text: &str) -> Result<Vec<f32>, (SemanticMiss, String)> {
+    async fn embed(&self, text: &str, secrets: &[ApiKey]) -> Result<Vec<f32>, (SemanticMiss, String)> {
         let (embedder, limit, held_off) = {
             let guards = self.lock();
             let held_off = guards.hold_off.check(self.env.clock.now());
@@ -258,7 +275,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             (Some(HoldOffChange::Resumed), _) => format!("embedder {name} answers again: semantic cache on"),
             _ => return embedded,
         };
-        let text = self.transport.redact(SafeText::excerpt(&text, EXCERPT));
+        let text = redact_all(secrets, SafeText::excerpt(&text, EXCERPT));
         self.observer.emit(None, EventKind::Notice { text });
         drop(guards);
         embedded
@@ -276,14 +293,16 @@ impl<T: Transport, O: Observer> Core<T, O> {
                 continue;
             };
             if near.similarity < candidate.threshold {
-                below.get_or_insert_with(|| Box::new(self.nearest_prompt(&candidate, None)));
+                below.get_or_insert_with(|| Box::new(candidate.nearest_prompt(lookup.secrets, None)));
                 if near.similarity < lookup.threshold {
                     break;
                 }
                 continue;
             }
             if let Some(objection) = self.objection(lookup, &candidate) {
-                refused.get_or_insert_with(|| Box::new(self.nearest_prompt(&candidate, Some(objection))));
+                refused.get_or_insert_with(|| {
+                    Box::new(candidate.nearest_prompt(lookup.secrets, Some(objection)))
+                });
                 refusals += 1;
                 if refusals == MAX_REJECTIONS {
                     break;
@@ -323,21 +342,9 @@ impl<T: Transport, O: Observer> Core<T, O> {
         let stored = candidate.key.prompt().unwrap_or_default();
         let embedder = Arc::clone(&self.lock().embedder);
         let mut objection = embedder.objection(lookup.text, &stored)?;
-        objection.asked = self.transport.redact(objection.asked);
-        objection.stored = self.transport.redact(objection.stored);
+        objection.asked = redact_all(lookup.secrets, objection.asked);
+        objection.stored = redact_all(lookup.secrets, objection.stored);
         Some(objection)
-    }
-
-    /// A candidate as events show it.
-    fn nearest_prompt(&self, candidate: &Candidate, objection: Option<Objection>) -> NearestPrompt {
-        let prompt = candidate.key.prompt().unwrap_or_default();
-        NearestPrompt {
-            source: candidate.stored.call,
-            prompt: self.transport.redact(SafeText::excerpt(&prompt, EXCERPT)),
-            similarity: candidate.near.similarity,
-            threshold: candidate.threshold,
-            objection,
-        }
     }
 
     /// Serves a candidate if it may still be served; in shadow mode, emits that it would have been.
@@ -348,7 +355,10 @@ impl<T: Transport, O: Observer> Core<T, O> {
         mut candidate: Candidate,
     ) -> ServeOutcome {
         let SemanticLookup {
-            flight, started_at, ..
+            flight,
+            secrets,
+            started_at,
+            ..
         } = *lookup;
         let mut guards = self.lock();
         let now = self.env.clock.now();
@@ -367,7 +377,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
         candidate.threshold = guards
             .labels
             .threshold(request, policy.semantic.effective_threshold());
-        let nearest = Box::new(self.nearest_prompt(&candidate, None));
+        let nearest = Box::new(candidate.nearest_prompt(secrets, None));
         if candidate.near.similarity < candidate.threshold {
             return ServeOutcome::Chosen(Choice::None(SemanticMiss::NotSimilar, Some(nearest)));
         }
@@ -409,8 +419,8 @@ impl<T: Transport, O: Observer> Core<T, O> {
         ServeOutcome::Chosen(Choice::Served)
     }
 
-    fn emit_miss(&self, flight: &Flight, started_at: Timestamp, miss: Miss) {
-        let detail = { miss.detail }.map(|detail| self.transport.redact(SafeText::excerpt(&detail, EXCERPT)));
+    fn emit_miss(&self, flight: &Flight, secrets: &[ApiKey], started_at: Timestamp, miss: Miss) {
+        let detail = { miss.detail }.map(|detail| redact_all(secrets, SafeText::excerpt(&detail, EXCERPT)));
         let lookup: Duration = self.env.clock.now().since(started_at);
         let kind = EventKind::SemanticMissed {
             reason: miss.reason,
@@ -475,7 +485,7 @@ impl<T: Transport, O: Observer> Core<T, O> {
             let Some((partition, text)) = self.indexable(version).and_then(|key| key.prompt_removed()) else {
                 continue;
             };
-            let Ok(mut vector) = self.embed(&text).await else {
+            let Ok(mut vector) = self.embed(&text, self.transport.keys()).await else {
                 break;
             };
             if !normalise(&mut vector) {

@@ -28,16 +28,10 @@ pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Work that its reader runs. Ends it on time while its reader waits for a client that reads slowly.
 #[derive(Clone)]
-pub struct SharedWork {
+pub(crate) struct SharedWork {
     flight: Arc<Flight>,
     /// `None` once it has ended.
     work: Arc<Mutex<Option<Work>>>,
-}
-
-impl fmt::Debug for SharedWork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedWork").finish_non_exhaustive()
-    }
 }
 
 impl SharedWork {
@@ -47,7 +41,7 @@ impl SharedWork {
     }
 
     /// Runs the work as far as it goes.
-    pub fn run(&self, cx: &mut Context<'_>) {
+    pub(crate) fn run(&self, cx: &mut Context<'_>) {
         let mut slot = self.lock();
         if let Some(work) = &mut *slot
             && work.as_mut().poll(cx).is_ready()
@@ -57,7 +51,7 @@ impl SharedWork {
     }
 
     /// Waits until the work is to end: by the deadline of its call, or because that was cancelled.
-    pub fn due(&self, clock: Clock) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn due(&self, clock: Clock) -> impl Future<Output = ()> + Send + use<> {
         let (abandoned, deadline) = (self.flight.abandoned.clone(), self.flight.next_deadline());
         async move {
             tokio::select! {
@@ -143,7 +137,7 @@ impl CallStream {
     }
 
     /// The work of the flight, if this stream runs it.
-    pub fn work(&self) -> Option<&SharedWork> {
+    pub(crate) fn work(&self) -> Option<&SharedWork> {
         match &self.source {
             Source::Running { work, .. } => work.as_ref(),
             Source::Ended { .. } => None,

@@ -139,8 +139,13 @@ pub trait Transport: Send + Sync + 'static {
     /// The text with the keys redacted. Every event, and so screen, journal and reports, holds redacted text; the
     /// caller of the library gets what the server sent (docs/semantics.md, Security).
     fn redact(&self, text: SafeText) -> SafeText {
-        self.keys().iter().fold(text, |text, key| key.redact(text))
+        redact_all(self.keys(), text)
     }
+}
+
+/// The text with these keys redacted.
+pub(super) fn redact_all(keys: &[ApiKey], text: SafeText) -> SafeText {
+    keys.iter().fold(text, |text, key| key.redact(text))
 }
 
 /// An API key and its source.

@@ -37,6 +37,8 @@ pub struct WireRequest {
     pub headers: HeaderMap,
     /// The body, as it came.
     pub body: Bytes,
+    /// The keys of the client, passed on or not. No event may hold them.
+    pub secrets: Vec<ApiKey>,
     /// The body in the terms of chat completions.
     pub(super) view: ChatRequest,
 }
@@ -51,6 +53,7 @@ impl WireRequest {
             query: None,
             headers: HeaderMap::new(),
             body,
+            secrets: Vec::new(),
             view: dialect.view(fields),
         }
     }
@@ -61,18 +64,10 @@ impl WireRequest {
         self.dialect.is_known() || matches!(self.method, Method::GET | Method::HEAD)
     }
 
-    /// The keys that the client sends. They must not reach an event.
-    pub(super) fn keys(&self) -> Vec<ApiKey> {
-        let secret = self.headers.iter().filter(|(name, _)| holds_secret(name));
-        let keys = secret.filter_map(|(name, value)| {
-            // behind the scheme, if the value names one
-            let secret = value.to_str().ok()?.rsplit(' ').next()?;
-            (!secret.is_empty()).then(|| ApiKey {
-                name: name.to_string(),
-                secret: secret.to_owned().into(),
-            })
-        });
-        keys.collect()
+    /// The header whose key is passed on.
+    pub(super) fn key_name(&self) -> Option<&str> {
+        let mut names = self.headers.keys().filter(|name| holds_secret(name));
+        names.next().map(HeaderName::as_str)
     }
 
     /// The part of a cache key that is neither user nor body: endpoint, and the shape of the answer, because stored
@@ -94,6 +89,20 @@ impl WireRequest {
         let query = self.query.as_deref().unwrap_or_default();
         format!("gateway {} {query}{shape} {}", self.endpoint, scopes.join(" "))
     }
+}
+
+/// The keys in the headers of a client.
+pub(crate) fn client_secrets(headers: &HeaderMap) -> Vec<ApiKey> {
+    let secret = headers.iter().filter(|(name, _)| holds_secret(name));
+    let keys = secret.filter_map(|(name, value)| {
+        // behind the scheme, if the value names one
+        let secret = value.to_str().ok()?.rsplit(' ').next()?;
+        (!secret.is_empty()).then(|| ApiKey {
+            name: name.to_string(),
+            secret: secret.to_owned().into(),
+        })
+    });
+    keys.collect()
 }
 
 /// Returns true if a header of this name holds a secret of the client. An idempotency key is not one.

@@ -295,9 +295,7 @@ impl Writing {
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
-}
 
-impl Writing {
     /// Ends the call whose body waits, once its deadline has passed or it was cancelled.
     fn end_call(&mut self, cx: &mut Context<'_>) {
         let Some(work) = self.flush.work() else { return };

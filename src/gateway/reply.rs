@@ -1,6 +1,7 @@
 //! Responses to clients: the upstream's bytes, or an error of the dialect.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -33,42 +34,33 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Waits for the beginning of a call's response, and passes the rest on as it comes.
 pub(super) async fn reply(mut call: CallStream, dialect: Dialect) -> Response<ReplyBody> {
-    let first = call.next_wire().await;
-    let mut response = match first {
-        Some((head, bytes)) => {
-            let mut response = Response::new(());
-            copy_head(&mut response, &head);
-            add_facts(response.headers_mut(), &call);
-            // an answer that is complete is sent with its length
-            let mut read = vec![bytes];
-            return match poll_fn(|cx| Poll::Ready(call.poll_next_wire(cx))).await {
-                Poll::Ready(None) if call.end().is_some_and(|end| end.is_ok()) => {
-                    response.map(|()| full(read.pop().unwrap_or_default()))
-                }
-                next => {
-                    if let Poll::Ready(Some((_, bytes))) = next {
-                        read.insert(0, bytes);
-                    }
-                    if let Some(work) = call.work() {
-                        response.extensions_mut().insert(work.clone());
-                    }
-                    response.map(|()| Passing::new(call, dialect, read).boxed_unsync())
-                }
-            };
-        }
-        None => {
-            if let Some(Err(error)) = call.end() {
-                error_response(error, call.retry_in(), dialect)
-            } else {
-                // an answer that was stored without its bytes
-                let message = "the answer has no bytes to pass on; try again";
-                let missing = Rejection::new(StatusCode::BAD_GATEWAY, "seawall_internal", message);
-                rejection(&missing, dialect)
-            }
-        }
+    let Some((head, bytes)) = call.next_wire().await else {
+        let mut response = if let Some(Err(error)) = call.end() {
+            error_response(error, call.retry_in(), dialect)
+        } else {
+            // an answer that was stored without its bytes
+            let message = "the answer has no bytes to pass on; try again";
+            let missing = Rejection::new(StatusCode::BAD_GATEWAY, "seawall_internal", message);
+            rejection(&missing, dialect)
+        };
+        add_facts(response.headers_mut(), &call);
+        return response;
     };
+    let mut response = Response::new(());
+    copy_head(&mut response, &head);
     add_facts(response.headers_mut(), &call);
-    response
+    let mut read = VecDeque::from([bytes]);
+    if let Poll::Ready(next) = poll_fn(|cx| Poll::Ready(call.poll_next_wire(cx))).await {
+        read.extend(next.map(|(_, bytes)| bytes));
+    }
+    // an answer that is complete is sent with its length
+    if read.len() == 1 && call.end().is_some_and(|end| end.is_ok()) {
+        return response.map(|()| full(read.pop_front().unwrap_or_default()));
+    }
+    if let Some(work) = call.work() {
+        response.extensions_mut().insert(work.clone());
+    }
+    response.map(|()| Passing::new(call, dialect, read).boxed_unsync())
 }
 
 fn copy_head<B>(response: &mut Response<B>, head: &WireHead) {
@@ -219,14 +211,14 @@ pub(super) fn page(text: &'static str) -> Response<ReplyBody> {
 struct Passing {
     call: CallStream,
     dialect: Dialect,
-    /// Bytes that were read before the response began, in reverse.
-    read: Vec<Bytes>,
+    /// Bytes that were read before the response began.
+    read: VecDeque<Bytes>,
     /// True once the stream is broken.
     broken: bool,
 }
 
 impl Passing {
-    fn new(call: CallStream, dialect: Dialect, read: Vec<Bytes>) -> Self {
+    fn new(call: CallStream, dialect: Dialect, read: VecDeque<Bytes>) -> Self {
         Self {
             call,
             dialect,
@@ -261,7 +253,7 @@ impl Body for Passing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(bytes) = self.read.pop() {
+        if let Some(bytes) = self.read.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         if self.broken {

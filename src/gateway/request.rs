@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::tenant::{Credentials, KEY_HEADERS};
-use crate::client::{CallContext, WireRequest, holds_secret};
+use crate::client::{CallContext, WireRequest, client_secrets, holds_secret};
 use crate::dialect::Dialect;
 use crate::event::{Origin, UserId};
 
@@ -172,6 +172,7 @@ pub(super) fn translate(
     wire.method = parts.method.clone();
     wire.query = parts.uri.query().map(str::to_owned);
     wire.headers = passed_headers(&parts.headers, credentials);
+    wire.secrets = client_secrets(&parts.headers);
     let headers = &parts.headers;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let has = |name: &str, word: &str| {

@@ -255,8 +255,11 @@ impl HttpTransport {
             if let Some(query) = query {
                 add_query(&mut url, query);
             }
-            let request_of = client.request(method.clone(), url).headers(self.headers(request));
-            request_of.body(body_of(request)).send()
+            let builder = client.request(method.clone(), url);
+            builder
+                .headers(self.headers(request))
+                .body(body_of(request))
+                .send()
         };
         let sent = self.address.send(method, endpoint, send).await;
         let mut response = sent.map_err(|error| self.send_error(&error))?;

@@ -141,23 +141,31 @@ async fn a_key_is_in_no_event_and_gateway_keys_stay_here() {
         Reply::status(200).bytes("no JSON zz-ana-canary").into(),
         Reply::status(200).bytes("no JSON zz-ana-canary").into(),
     ];
-    let house = House::new(steps).await;
-    for _ in 0..3 {
+    let mut policy = quick();
+    policy.semantic.mode = SemanticMode::Shadow;
+    let house = House::with(policy, GatewayLimits::default(), steps).await;
+    let asks = |prompt: &str| cold(&format!("my key is zz-ana-canary{prompt}"), true);
+    // the last two are compared with what is stored
+    for prompt in ["", "", "", ", is it not", ", what else"] {
         house
-            .chat(
-                "Authorization: Bearer zz-ana-canary\r\n",
-                &cold("my key is zz-ana-canary", true),
-            )
+            .chat("Authorization: Bearer zz-ana-canary\r\n", &asks(prompt))
             .await;
     }
     let written = serde_json::to_string(&house.rig.events()).unwrap();
     assert!(!written.contains("canary"), "{written}");
-    assert!(written.contains("rejected the key in authorization"), "{written}");
+    for found in [
+        "rejected the key in authorization",
+        "\"differs\":[",
+        "\"similarity\":",
+    ] {
+        assert!(written.contains(found), "{found} in {written}");
+    }
     house.done().await;
 
     let house = House::guarded(quick(), GatewayLimits::default(), keys(), []).await;
     let known = "Authorization: Bearer sw-ana-canary\r\n";
-    assert_eq!(house.chat(known, &cold("a", true)).await.status, 200);
+    let asks = cold("my key is sw-ana-canary", true);
+    assert_eq!(house.chat(known, &asks).await.status, 200);
     let wire = house.rig.upstream.sent().remove(0).wire.unwrap();
     assert!(!wire.headers.contains_key("authorization"));
     let unknown = house
