@@ -139,7 +139,7 @@ mod users;
 mod whatif;
 
 pub use breaker::{BreakerView, ProbeEnd, StateSpell};
-pub use breakers::{BreakersView, ModelBreaker};
+pub use breakers::{BreakersView, ModelBreaker, with_states};
 pub use cache::{Advice, CacheView, ExplainedMiss, FieldCount, Misses};
 pub use calls::{
     Burst, CacheVerdict, Call, Calls, Doing, FateCounts, Flight, SemanticLabel, SemanticLookup,

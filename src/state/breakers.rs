@@ -103,25 +103,18 @@ impl BreakersView {
         self.are_several().then(|| self.shown().name())
     }
 
-    /// The states of all but the one that matters most: `2 others closed`, `3 others: 1 open, 2 closed`. `None`
-    /// where one model was called.
-    pub fn others(&self) -> Option<String> {
+    /// The states of all but the one that matters most, the longest wording first: `2 others closed`, or `3 others: 1
+    /// open, 2 closed`. `None` where one model was called.
+    pub fn others(&self) -> Option<[String; 3]> {
         let all = self.ranked();
         let others = all.get(1..).filter(|others| !others.is_empty())?;
-        let states = [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed];
-        let counts = states.map(|state| (others.iter().filter(|one| one.view.state == state).count(), state));
-        let counts: Vec<_> = counts.into_iter().filter(|(count, _)| *count > 0).collect();
-        let noun = if others.len() == 1 { "other" } else { "others" };
         let total = others.len();
-        Some(match counts.as_slice() {
-            [(_, state)] => format!("{total} {noun} {}", state.brief()),
-            several => {
-                let each = several
-                    .iter()
-                    .map(|(count, state)| format!("{count} {}", state.brief()));
-                format!("{total} {noun}: {}", each.collect::<Vec<_>>().join(", "))
-            }
-        })
+        let noun = if total == 1 { "other" } else { "others" };
+        Some([
+            with_states(&format!("{total} {noun}"), others),
+            with_states(&format!("+{total}"), others),
+            format!("+{total}"),
+        ])
     }
 
     /// The window with the largest share of failures.
@@ -235,6 +228,20 @@ impl BreakersView {
     }
 }
 
+/// `text closed` where the breakers of all these models are closed, or `text: 1 open, 2 closed`.
+pub fn with_states(text: &str, models: &[&ModelBreaker]) -> String {
+    let states = [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed];
+    let counts = states.map(|state| (models.iter().filter(|one| one.view.state == state).count(), state));
+    let counts: Vec<_> = counts.into_iter().filter(|(count, _)| *count > 0).collect();
+    if let [(_, state)] = counts.as_slice() {
+        return format!("{text} {}", state.brief());
+    }
+    let each = counts
+        .iter()
+        .map(|(count, state)| format!("{count} {}", state.brief()));
+    format!("{text}: {}", each.collect::<Vec<_>>().join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,8 +297,9 @@ mod tests {
         let names: Vec<_> = three.ranked().into_iter().map(ModelBreaker::name).collect();
         assert_eq!(names, ["c", "b", "a"]);
         assert_eq!(three.opened(), 2);
-        assert_eq!(three.others().as_deref(), Some("2 others: 1 open, 1 closed"));
-        assert_eq!(two.others().as_deref(), Some("1 other closed"));
+        let wordings = ["2 others: 1 open, 1 closed", "+2: 1 open, 1 closed", "+2"];
+        assert_eq!(three.others().unwrap(), wordings);
+        assert_eq!(two.others().unwrap(), ["1 other closed", "+1 closed", "+1"]);
     }
 
     #[test]

@@ -393,7 +393,7 @@ fn note_of(view: &View<'_>, id: PaneId, room: usize) -> String {
                 "/ filter".to_owned()
             }
         }
-        PaneId::Breaker => breaker::title(view),
+        PaneId::Breaker => breaker::title(view, room),
         PaneId::Limiter => limiter::title(view),
         PaneId::Retries => retries::title(view, room),
         PaneId::Users => users::title(view, room),

@@ -27,7 +27,7 @@ pub const CHOICES: [(Action, &str, Option<BreakerMode>); 4] = [
         "failures and probes decide",
         Some(BreakerMode::Automatic),
     ),
-    (Action::ResetBreaker, "close it and forget its failures", None),
+    (Action::ResetBreaker, "close, and forget the failures", None),
 ];
 
 /// Draws the list.

@@ -32,11 +32,15 @@ pub(crate) fn render(view: &View<'_>, area: Rect, buf: &mut Buffer) {
 }
 
 /// The window of the card, for its title; where several models were called, the states of the others.
-pub(crate) fn title(view: &View<'_>) -> String {
+pub(crate) fn title(view: &View<'_>, room: usize) -> String {
     if card::is_first(view.state) {
         return String::new();
     }
-    view.state.breakers.others().unwrap_or_else(|| "now".to_owned())
+    let Some(others) = view.state.breakers.others() else {
+        return "now".to_owned();
+    };
+    let fits = |text: &String| row::width(text) + 2 <= room;
+    others.into_iter().find(fits).unwrap_or_default()
 }
 
 fn lines(view: &View<'_>, width: usize, rows: usize) -> Vec<Line<'static>> {

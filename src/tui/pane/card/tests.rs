@@ -403,7 +403,9 @@ fn of_several_models_the_one_that_matters_most_is_named() {
         "⊘ OPEN  gpt-4o-mini  calls are refused"
     );
     assert_eq!(card(&fixture, "breaker", 18, 3)[0], "⊘ OPEN  gpt-4o-mi…");
-    assert_eq!(breaker::title(&fixture.view()), "1 other closed");
+    for (room, title) in [(16, "1 other closed"), (15, "+1 closed"), (10, "+1"), (3, "")] {
+        assert_eq!(breaker::title(&fixture.view(), room), title);
+    }
     // closed again: the last to change stays
     fixture.state.breakers.first_mut().state = BreakerState::Closed;
     assert_eq!(
@@ -415,7 +417,7 @@ fn of_several_models_the_one_that_matters_most_is_named() {
         .breakers
         .add("gpt-4o-mini", "o3", fixture::probing().state.breaker().clone());
     assert!(card(&fixture, "breaker", 47, 5)[0].contains("HALF-OPEN  o3"));
-    assert_eq!(breaker::title(&fixture.view()), "2 others closed");
+    assert_eq!(breaker::title(&fixture.view(), 20), "2 others closed");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 
 use crate::event::{BreakerMode, BreakerState, Fate, MoveReason};
 use crate::settings::BreakerSettings;
-use crate::state::{Slot, StateSpell};
+use crate::state::{Slot, StateSpell, with_states};
 use crate::text::units;
 use crate::time::Timestamp;
 use crate::tui::pane::chart::{self, Chart};
@@ -109,7 +109,9 @@ fn models(view: &View<'_>, free: &mut Rect, buf: &mut Buffer) {
         lines.push(line);
     }
     if shown < all.len() {
-        lines.push(row::muted(theme, format!(" and {} more", all.len() - shown)));
+        let more = format!(" and {} more", all.len() - shown);
+        let hidden = all.get(shown..).unwrap_or_default();
+        lines.push(row::muted(theme, with_states(&more, hidden)));
     }
     let note = "each model has its own";
     chart::rule(view, rows(free, 1), "Every model", note, buf);
@@ -149,10 +151,7 @@ fn draw(chart: &Chart<'_>, frame: Frame, buf: &mut Buffer) {
     let texts = [
         [String::new(), String::new()],
         if view.state.breakers.are_several() {
-            [
-                " failed share, worst model".to_owned(),
-                " worst failed share".to_owned(),
-            ]
+            [" failed share, worst model".to_owned(), " worst model".to_owned()]
         } else {
             [" share of failed attempts".to_owned(), " failed share".to_owned()]
         },
