@@ -1,9 +1,9 @@
 //! The gateway beside a bare proxy and a canned server, in one run on loopback: only the ratios mean anything, because
 //! upstream, load and gateway share the machine.
 //!
-//! `cargo bench --bench gateway [-- SECONDS [ROUNDS]]` prints for each kind of call the throughput of seawall as a share
-//! of its measure, and its median latency as a multiple. Goals: 0.85 and 1.2 for calls that pass, 0.8 for hits, 0.85
-//! for events, and a cost of the screen of at most 5 %.
+//! `cargo bench --bench gateway [-- SECONDS [ROUNDS]]` prints for each kind of call the throughput of seawall as a
+//! share of its measure, and its median latency as a multiple. Goals: 0.85 and 1.2 for calls that pass, 0.8 for hits,
+//! 0.85 for events, and a cost of the screen of at most 5 %.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
